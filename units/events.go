@@ -1,0 +1,134 @@
+package units
+
+import "time"
+
+// Level is the severity of an event, in syslog's words.
+type Level string
+
+const (
+	LevelError   Level = "error"
+	LevelWarning Level = "warning"
+	LevelInfo    Level = "info"
+)
+
+// Priority is the level as sd-daemon(3) and the journal count it.
+func (l Level) Priority() int {
+	switch l {
+	case LevelError:
+		return 3
+	case LevelWarning:
+		return 4
+	default:
+		return 6
+	}
+}
+
+// Sources of events: the step of the supervisor that speaks.
+const (
+	SourceStore      = "hero_proc.store"
+	SourceRecovery   = "hero_proc.recover_running_jobs"
+	SourceAutostart  = "hero_proc.autostart_services"
+	SourceHeroDB     = "hero_proc.auto_start_db"
+	SourceBus        = "hero_proc.bus"
+	SourceSupervisor = "hero_proc.supervisor"
+)
+
+// EventCode is the kind of an event: HERO_ERROR_CODE in the journal.
+type EventCode string
+
+const (
+	EventNotRegistered     EventCode = "not-registered"
+	EventNotStartIntent    EventCode = "not-start-intent"
+	EventStartFailed       EventCode = "start-failed"
+	EventStartTimeout      EventCode = "start-timeout"
+	EventDependencyFailed  EventCode = "dependency-failed"
+	EventDependencyMissing EventCode = "dependency-missing"
+	EventDependencyCycle   EventCode = "dependency-cycle"
+	EventDefinitionInvalid EventCode = "definition-invalid"
+	EventDefinitionRefused EventCode = "definition-refused"
+	EventStoreRestored     EventCode = "store-restored"
+	EventStoreReset        EventCode = "store-reset"
+	EventBootStepFailed    EventCode = "boot-step-failed"
+	EventBusLost           EventCode = "bus-lost"
+	EventBusBack           EventCode = "bus-back"
+)
+
+// EventInfo is a row of the event table.
+type EventInfo struct {
+	Code EventCode
+	// MessageID is the journal's MESSAGE_ID: one for each kind, explained in
+	// the installed message catalog.
+	MessageID string
+	Level     Level
+}
+
+// Events is the table of all events. IDs are for good: catalogs and people's
+// filters refer to them.
+var Events = []EventInfo{
+	{EventNotRegistered, "d28e459f3dce4a7eab30f0594a427b7b", LevelError},
+	{EventNotStartIntent, "966404ac684046798e544d54d30ffe1f", LevelWarning},
+	{EventStartFailed, "55d1ab69c6bc4d3d89f1260a6257fb8b", LevelError},
+	{EventStartTimeout, "12e0e990e3264e2abbb648194928d603", LevelError},
+	{EventDependencyFailed, "51ef1618de4443d7bd814e5e9828a6b8", LevelError},
+	{EventDependencyMissing, "9786cf559ee14203a51185a3a68a9171", LevelError},
+	{EventDependencyCycle, "ddaafe7301d74b5aa3d5850008ae9c75", LevelError},
+	{EventDefinitionInvalid, "18760c68bed94f3c9458fbaf7218ea1f", LevelError},
+	{EventDefinitionRefused, "726428aa84ac4aef8219511d75793b6c", LevelError},
+	{EventStoreRestored, "29be8b7685c6468aa01cbae4bc21d4de", LevelError},
+	{EventStoreReset, "ff26913a6d05421bb33875585ffca14c", LevelError},
+	{EventBootStepFailed, "ba81184fb777427cb9bd098e5282ef35", LevelError},
+	{EventBusLost, "5922da093d9641d3915106f2f4ab2eef", LevelWarning},
+	{EventBusBack, "b24bcf568b7840a090313ed584ba862e", LevelInfo},
+}
+
+// Info is the code's row of the table; ok is false for a code that has none.
+func (c EventCode) Info() (info EventInfo, ok bool) {
+	for _, i := range Events {
+		if i.Code == c {
+			return i, true
+		}
+	}
+	return EventInfo{}, false
+}
+
+// Event is something that the supervisor has to say: one journal entry, and
+// one row of the logs table.
+type Event struct {
+	Time    time.Time
+	Source  string
+	Code    EventCode
+	Level   Level
+	Service ID // zero when it is about none
+	// Message is one sentence: what is wrong and why.
+	Message string
+	// Remedy are the commands that mend it, one a line.
+	Remedy string
+	// Unit and Result are systemd's, where a unit is at the bottom of it.
+	Unit   string
+	Result string
+}
+
+// LogEntry is a row of the logs table.
+type LogEntry struct {
+	ID int64
+	Event
+}
+
+// LogFilter selects rows of the logs table. Zero values select everything.
+type LogFilter struct {
+	// Source selects the source itself and those below it: "hero_proc" is
+	// also "hero_proc.store".
+	Source  string
+	Level   Level // exactly this one
+	Context string
+	Since   time.Time
+	Until   time.Time
+	// Limit is the number of rows, the newest ones; 0 is DefaultLogLimit.
+	Limit int
+}
+
+// Bounds of one answer of a log query.
+const (
+	DefaultLogLimit = 1000
+	MaxLogLimit     = 10000
+)

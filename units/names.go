@@ -1,0 +1,156 @@
+package units
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// DefaultContext is the context of a service that names none.
+const DefaultContext = "core"
+
+// HeroDB is the name of the service that nearly every other one needs, and
+// that the supervisor ensures at boot.
+const HeroDB = "hero_db"
+
+// Longest names, in bytes. Together they keep every unit name below
+// systemd's limit of 255 (UNIT_NAME_MAX).
+const (
+	MaxContextName = 64
+	MaxServiceName = 100
+	MaxActionName  = 64
+)
+
+const (
+	unitPrefix    = "hero-"
+	serviceSuffix = ".service"
+	sliceSuffix   = ".slice"
+	// UnitPattern matches every unit that can be hero_proc's, as
+	// ListUnitsByPatterns takes it.
+	UnitPattern = unitPrefix + "*" + serviceSuffix
+)
+
+var (
+	contextName = regexp.MustCompile(`^[a-z0-9_]+$`)
+	serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+	actionName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+	runSuffix   = regexp.MustCompile(`-r([0-9]+)$`)
+)
+
+// CheckContextName says what is wrong with a context's name, or nil.
+func CheckContextName(name string) error {
+	if len(name) > MaxContextName || !contextName.MatchString(name) {
+		return fmt.Errorf("is %q; want 1 to %d of a-z, 0-9 and _", clip(name), MaxContextName)
+	}
+	return nil
+}
+
+// CheckServiceName says what is wrong with a service's name, or nil.
+func CheckServiceName(name string) error {
+	if len(name) > MaxServiceName || !serviceName.MatchString(name) {
+		return fmt.Errorf("is %q; want 1 to %d of A-Z, a-z, 0-9, _, . and -, not starting with . or -", clip(name), MaxServiceName)
+	}
+	if runSuffix.MatchString(name) {
+		return fmt.Errorf("is %q; names that end in -r and digits are those of ad-hoc runs", clip(name))
+	}
+	return nil
+}
+
+// CheckActionName says what is wrong with an action's name, or nil.
+func CheckActionName(name string) error {
+	if len(name) > MaxActionName || !actionName.MatchString(name) {
+		return fmt.Errorf("is %q; want 1 to %d of A-Z, a-z, 0-9, _, . and -, not starting with . or -", clip(name), MaxActionName)
+	}
+	return nil
+}
+
+// Check says what is wrong with the context or the name, or nil.
+func (id ID) Check() error {
+	if err := CheckContextName(id.Context); err != nil {
+		return Errorf(CodeInvalidArgument, "context %w", err)
+	}
+	if err := CheckServiceName(id.Name); err != nil {
+		return Errorf(CodeInvalidArgument, "service name %w", err)
+	}
+	return nil
+}
+
+// ParseRef resolves a dependency as it stands in a definition of context:
+// "name", or "context/name".
+func ParseRef(context, ref string) (ID, error) {
+	id := ID{Context: context, Name: ref}
+	if ctx, name, ok := strings.Cut(ref, "/"); ok {
+		id = ID{Context: ctx, Name: name}
+	}
+	return id, id.Check()
+}
+
+// Unit is the name of the unit of the service's primary action.
+func (id ID) Unit() string { return unitPrefix + id.Context + "-" + id.Name + serviceSuffix }
+
+// ActionUnit is the name of the unit of a further action.
+func (id ID) ActionUnit(action string) string {
+	return unitPrefix + id.Context + "-" + id.Name + "@" + action + serviceSuffix
+}
+
+// RunUnit is the name of the unit of an ad-hoc run.
+func (id ID) RunUnit(run int64) string {
+	return unitPrefix + id.Context + "-" + id.Name + "-r" + strconv.FormatInt(run, 10) + serviceSuffix
+}
+
+// UnitOf is the name of the unit of the service's i-th action.
+func (s Service) UnitOf(i int) string {
+	if i == s.Primary() {
+		return s.Unit()
+	}
+	return s.ActionUnit(s.Actions[i].Name)
+}
+
+// SliceOf is the name of a context's slice.
+func SliceOf(context string) string { return unitPrefix + context + sliceSuffix }
+
+// UnitRef is what a unit's name says: whose unit it is. Action is "" for the
+// primary action, Run is 0 for anything but an ad-hoc run.
+type UnitRef struct {
+	ID
+	Action string
+	Run    int64
+}
+
+// ParseUnit reads a unit's name. It is false for the name of a unit that
+// can't be hero_proc's.
+func ParseUnit(unit string) (UnitRef, bool) {
+	rest, ok := strings.CutPrefix(unit, unitPrefix)
+	if !ok {
+		return UnitRef{}, false
+	}
+	if rest, ok = strings.CutSuffix(rest, serviceSuffix); !ok {
+		return UnitRef{}, false
+	}
+	var r UnitRef
+	if r.Context, r.Name, ok = strings.Cut(rest, "-"); !ok {
+		return UnitRef{}, false
+	}
+	if name, action, ok := strings.Cut(r.Name, "@"); ok {
+		if CheckActionName(action) != nil {
+			return UnitRef{}, false
+		}
+		r.Name, r.Action = name, action
+	} else if m := runSuffix.FindStringSubmatch(r.Name); m != nil {
+		run, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil || run == 0 {
+			return UnitRef{}, false
+		}
+		r.Name, r.Run = strings.TrimSuffix(r.Name, m[0]), run
+	}
+	return r, r.Check() == nil
+}
+
+// clip keeps a message short when somebody sends a megabyte as a name.
+func clip(s string) string {
+	if len(s) > MaxServiceName {
+		return s[:MaxServiceName] + "…"
+	}
+	return s
+}

@@ -1,0 +1,74 @@
+package units
+
+import "time"
+
+// State is what a service reads as, beside its wanted status and never instead of it.
+type State string
+
+const (
+	StateRunning    State = "running"    // alive and ready
+	StateActivating State = "activating" // on its way up, or waiting to be restarted
+	StateDegraded   State = "degraded"   // alive, but one of its actions is down
+	StateFailed     State = "failed"     // systemd says so; the reason carries its result
+	StateExited     State = "exited"     // a one-shot that finished with success
+	StateInactive   State = "inactive"   // not running, and nothing is wrong with that
+	StateBlocked    State = "blocked"    // can't start: the reason names what is in its way
+	StateUnknown    State = "unknown"    // systemd could not be asked
+)
+
+// Unit is what systemd says of one unit, read at one moment. The words are
+// systemd's own: org.freedesktop.systemd1(5).
+type Unit struct {
+	Name   string
+	Load   string // LoadState: loaded, not-found, bad-setting, error, masked
+	Active string // ActiveState: active, reloading, inactive, failed, activating, deactivating
+	Sub    string // SubState: running, exited, dead, auto-restart, start, …
+	// JobID is the number of the queued job, 0 when there is none.
+	JobID uint32
+
+	// What follows is there when the unit was read alone, not in a listing.
+
+	Result       string // success, exit-code, signal, timeout, start-limit-hit, …
+	InvocationID string // 32 hexadecimal digits; "" before the first start
+	MainPID      uint32
+	ExitCode     int32 // ExecMainCode: CLD_EXITED 1, CLD_KILLED 2, CLD_DUMPED 3; 0 not ended
+	ExitStatus   int32 // ExecMainStatus: exit status, or signal number
+	Restarts     uint32
+	ActiveSince  time.Time // ActiveEnterTimestamp; zero when never active
+	ExitedAt     time.Time // ExecMainExitTimestamp; zero while it runs
+	ChangedAt    time.Time // StateChangeTimestamp
+	// Digest is that of the definition that the unit was loaded with.
+	Digest string
+	CPU    time.Duration // CPUUsageNSec; 0 when systemd does not count it
+}
+
+// Loaded says that systemd has the unit.
+func (u Unit) Loaded() bool { return u.Load != "" && u.Load != "not-found" }
+
+// Alive says that a start would change nothing: the unit is up or on its way up.
+func (u Unit) Alive() bool {
+	return u.Active == "active" || u.Active == "activating" || u.Active == "reloading"
+}
+
+// ActionStatus is one action of a service and its unit.
+type ActionStatus struct {
+	Name string
+	Unit Unit
+}
+
+// Status is the whole truth about a service that one can ask for.
+type Status struct {
+	ID
+	Description string
+	Wanted      Wanted
+	State       State
+	// Reason says in a sentence why the state is what it is, where that is
+	// not plain. Remedy are the commands that mend it, where there are any.
+	Reason string
+	Remedy string
+	// Stale says that a unit runs with an older definition than the store
+	// has; a restart brings the new one.
+	Stale   bool
+	Unit    Unit
+	Actions []ActionStatus
+}
