@@ -72,3 +72,31 @@ type Status struct {
 	Unit    Unit
 	Actions []ActionStatus
 }
+
+// Changes is what systemd's signals said since they were last asked for. A
+// signal is a hint: it marks what has to be read again.
+type Changes struct {
+	Units []string // units to read again
+	All   bool     // read everything again
+	// Lost says that the connection to systemd went away, Back that there is
+	// a new one: pins are gone and units may have been unloaded.
+	Lost, Back bool
+}
+
+// Health is what the supervisor says of itself.
+type Health struct {
+	Version string
+	Systemd int // major version
+	Started time.Time
+	// Ready says that the boot sequence is over.
+	Ready bool
+	// HeroDB is how the last boot's ensuring of hero_db ended: pending,
+	// active, opted-out, or the code of the event that was reported.
+	HeroDB       string
+	HeroDBReason string
+	// Services counts the registered services by state.
+	Services map[State]int
+	// LogsDropped counts the events that did not fit the queue before the
+	// logs table. They are in the journal all the same.
+	LogsDropped uint64
+}
