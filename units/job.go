@@ -57,3 +57,10 @@ type Job struct {
 	ExitCode   int32 // as in [Unit]
 	ExitStatus int32
 }
+
+// Record is a job to be written to the history. A job without a number is a
+// new one, and one without a run begins a run of that origin.
+type Record struct {
+	Job    *Job
+	Origin Origin
+}

@@ -44,6 +44,12 @@ type Service struct {
 	Actions     []Action
 }
 
+// Registered is a row of the store: a definition, or why it can't be read.
+type Registered struct {
+	Service Service // only the ID is set when Err is
+	Err     error
+}
+
 // Ready says how systemd learns that a process action is ready: systemd.service(5), Type=.
 type Ready string
 

@@ -1,9 +1,9 @@
 // Package transient turns definitions into the properties of transient units.
 //
 // What lives here is pure: a definition and the version of systemd go in,
-// property names and values of the wire's types come out, with a note for
-// each thing that this systemd can't do. What never may: a call on the bus, a
-// read of a file, a decision about what is to be started (that is plan's).
+// property names and values of the wire's types come out. What never may: a
+// call on the bus, a read of a file, a decision about what is to be started
+// (that is plan's).
 package transient
 
 // Property is one property of a transient unit as StartTransientUnit takes

@@ -1,0 +1,101 @@
+package plan
+
+import (
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// Treatment is what the boot does with a service's units.
+type Treatment string
+
+const (
+	// Adopt leaves the units as they are: something of the service is alive.
+	Adopt Treatment = "adopt"
+	// Pin keeps loaded units that are not alive and have the right definition.
+	Pin Treatment = "pin"
+	// Load makes the units, after taking away what is left of older ones.
+	Load Treatment = "load"
+)
+
+// BootStep is what the boot does with one service, and why.
+type BootStep struct {
+	Service units.Service
+	Treatment
+	// Make are the units to be made: all of them to load a service, and of
+	// one that is adopted those that are missing.
+	Make []string
+	// Start says that the primary unit is to be started.
+	Start  bool
+	Reason string
+}
+
+// Boot plans the start of the supervisor: for each service that has units,
+// in the order of dependencies, whether they are adopted or loaded, and
+// whether they are started. A service with a problem is loaded all the same,
+// so that systemctl knows it.
+//
+// loaded has every unit of hero_proc's that systemd has; start is false where
+// nothing may be started, as after a loss of the bus.
+func Boot(g *Graph, loaded map[string]units.Unit, start bool) []BootStep {
+	var steps []BootStep
+	for _, id := range g.Order() {
+		s, _ := g.Service(id)
+		if s.Wanted == units.WantedSpec {
+			continue
+		}
+		step := BootStep{Service: s}
+		step.Treatment, step.Make, step.Reason = treat(s, loaded)
+		primary := loaded[s.Unit()]
+		_, broken := g.Problem(id)
+		switch {
+		case !start:
+		case s.Wanted != units.WantedStart:
+			step.Reason += "; not started: wanted status is " + string(s.Wanted)
+		case broken:
+			step.Reason += "; not started: it has a problem"
+		case primary.Alive():
+			step.Reason += "; it is " + primary.Active
+		case primary.JobID != 0:
+			step.Reason += "; not started: systemd has a job for it"
+		default:
+			step.Start = true
+			step.Reason += "; started: wanted status is start"
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// treat decides for all units of a service at once: they were made together
+// and have one definition.
+func treat(s units.Service, loaded map[string]units.Unit) (Treatment, []string, string) {
+	digest := s.Digest()
+	var alive units.Unit
+	var all, missing []string
+	right := true // what is loaded has this definition and has not failed
+	for i := range s.Actions {
+		name := s.UnitOf(i)
+		u := loaded[name]
+		all = append(all, name)
+		switch {
+		case !u.Loaded():
+			missing = append(missing, name)
+			continue
+		case u.Digest != digest || u.Active == "failed":
+			right = false
+		}
+		if u.Alive() || u.Active == "deactivating" {
+			alive = u
+		}
+	}
+	switch {
+	case alive.Name != "" && loaded[alive.Name].Digest != digest:
+		// Old and new actions don't mix: it stays as it is until a restart.
+		return Adopt, nil, alive.Name + " is " + alive.Active + ", with an older definition"
+	case alive.Name != "":
+		return Adopt, missing, alive.Name + " is " + alive.Active
+	case right && len(missing) == 0:
+		return Pin, nil, "loaded with the same definition"
+	default:
+		return Load, all, "not loaded with this definition"
+	}
+}

@@ -1,0 +1,168 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+func TestBoot(t *testing.T) {
+	t.Parallel()
+	digest := func(text string) string { return service(t, text).Digest() }
+	loaded := func(active, digest string, job uint32) map[string]units.Unit {
+		return map[string]units.Unit{"hero-core-a.service": {Name: "hero-core-a.service", Load: "loaded", Active: active, Digest: digest, JobID: job}}
+	}
+	for _, c := range []struct {
+		name    string
+		service string
+		loaded  map[string]units.Unit
+		resync  bool
+		treat   Treatment // "" is no step at all
+		start   bool
+	}{
+		{name: "wanted and not there", service: "a", treat: Load, start: true},
+		{name: "stop is loaded only", service: "a: status stop", treat: Load},
+		{name: "ignore is loaded only", service: "a: status ignore", treat: Load},
+		{name: "spec has no unit", service: "a: status spec"},
+		{name: "running is left alone", service: "a", loaded: loaded("active", digest("a"), 0), treat: Adopt},
+		{name: "running with an older definition is left alone", service: "a", loaded: loaded("active", "older", 0), treat: Adopt},
+		{name: "starting is left alone", service: "a", loaded: loaded("activating", digest("a"), 0), treat: Adopt},
+		{name: "stopping is not loaded anew under its feet", service: "a", loaded: loaded("deactivating", digest("a"), 4), treat: Adopt},
+		{name: "running against the wish is left alone", service: "a: status stop", loaded: loaded("active", digest("a"), 0), treat: Adopt},
+		{name: "loaded and down is kept and started", service: "a", loaded: loaded("inactive", digest("a"), 0), treat: Pin, start: true},
+		{name: "loaded, down and not wanted is kept", service: "a: status stop", loaded: loaded("inactive", digest("a"), 0), treat: Pin},
+		{name: "down with an older definition is loaded anew", service: "a", loaded: loaded("inactive", "older", 0), treat: Load, start: true},
+		{name: "failed is loaded anew", service: "a", loaded: loaded("failed", digest("a"), 0), treat: Load, start: true},
+		{name: "somebody's job is left to somebody", service: "a", loaded: loaded("inactive", digest("a"), 9), treat: Pin},
+		{name: "a missing requirement: loaded, not started", service: "a: requires ghost", treat: Load},
+		{name: "a cycle: loaded, not started", service: "a: requires b", treat: Load},
+		{name: "after a loss of the bus nothing is started", service: "a", resync: true, treat: Load},
+		{name: "after a loss of the bus what runs is pinned again", service: "a", loaded: loaded("active", digest("a"), 0), resync: true, treat: Adopt},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			texts := []string{c.service}
+			if strings.Contains(c.service, "requires b") {
+				texts = append(texts, "b: after a")
+			}
+			steps := Boot(graph(t, texts...), c.loaded, !c.resync)
+			if c.treat == "" {
+				if len(steps) != 0 {
+					t.Errorf("steps are %+v, want none", steps)
+				}
+				return
+			}
+			got := steps[0]
+			if (len(got.Make) > 0) != (got.Treatment == Load) {
+				t.Errorf("makes %v to %s", got.Make, got.Treatment)
+			}
+			if got.Service.Name != "a" || got.Treatment != c.treat || got.Start != c.start || got.Reason == "" {
+				t.Errorf("step is %s, start %v because %q; want %s, start %v", got.Treatment, got.Start, got.Reason, c.treat, c.start)
+			}
+		})
+	}
+}
+
+// A service of several actions is one whole: nothing of it is made anew while
+// some of it lives, but what is missing is made.
+func TestBootOfSeveralActions(t *testing.T) {
+	t.Parallel()
+	two := service(t, "a")
+	side := units.NewAction("side")
+	side.Exec = []string{"/bin/true"}
+	two.Actions = append(two.Actions[:1:1], side)
+	g := NewGraph([]units.Registered{{Service: two}})
+	const primary, further = "hero-core-a.service", "hero-core-a@side.service"
+	for _, c := range []struct {
+		name             string
+		primary, further string // ActiveState; "" is not loaded
+		digest           string
+		treat            Treatment
+		make             []string
+	}{
+		{"nothing there", "", "", two.Digest(), Load, []string{primary, further}},
+		{"both down", "inactive", "inactive", two.Digest(), Pin, nil},
+		{"one gone, one down", "", "inactive", two.Digest(), Load, []string{primary, further}},
+		{"one up, one gone", "active", "", two.Digest(), Adopt, []string{further}},
+		{"one up, one failed", "active", "failed", two.Digest(), Adopt, nil},
+		{"one up with an older definition, one gone", "active", "", "older", Adopt, nil},
+		{"only the further one up", "inactive", "active", two.Digest(), Adopt, nil},
+		{"one failed", "failed", "inactive", two.Digest(), Load, []string{primary, further}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			loaded := map[string]units.Unit{}
+			for name, active := range map[string]string{primary: c.primary, further: c.further} {
+				if active != "" {
+					loaded[name] = units.Unit{Name: name, Load: "loaded", Active: active, Digest: c.digest}
+				}
+			}
+			got := Boot(g, loaded, true)[0]
+			if got.Treatment != c.treat || !slices.Equal(got.Make, c.make) {
+				t.Errorf("%s, making %v because %q; want %s, making %v", got.Treatment, got.Make, got.Reason, c.treat, c.make)
+			}
+		})
+	}
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	one := service(t, "a: requires b")
+	two := one
+	side := units.NewAction("side")
+	side.Exec = []string{"/bin/true"}
+	two.Actions = append(two.Actions[:1:1], side)
+	wantedStop := one
+	wantedStop.Wanted = units.WantedStop
+	spec := one
+	spec.Wanted = units.WantedSpec
+	unit := func(active, sub string) units.Unit {
+		return units.Unit{Name: "hero-core-a.service", Load: "loaded", Active: active, Sub: sub, Result: "success"}
+	}
+	exitCode := func(u units.Unit) units.Unit {
+		u.Result, u.ExitCode, u.ExitStatus = "exit-code", 1, 7
+		return u
+	}
+	failedDep := []units.Unit{{Name: "hero-core-b.service", Load: "loaded", Active: "failed", Result: "signal", ExitCode: 2, ExitStatus: 9}}
+	cycle := &Problem{Code: units.EventDependencyCycle, Message: "it is in a cycle", Remedy: "untie it"}
+	for _, c := range []struct {
+		name    string
+		service units.Service
+		actions []units.Unit
+		down    []units.Unit
+		problem *Problem
+		want    units.State
+		reason  string // "" is none
+	}{
+		{"up", one, []units.Unit{unit("active", "running")}, nil, nil, units.StateRunning, ""},
+		{"reloading is up", one, []units.Unit{unit("reloading", "reload")}, nil, nil, units.StateRunning, ""},
+		{"up although its requirement failed since", one, []units.Unit{unit("active", "running")}, failedDep, nil, units.StateRunning, ""},
+		{"up although its definition is in a cycle by now", one, []units.Unit{unit("active", "running")}, nil, cycle, units.StateRunning, ""},
+		{"a finished one-shot", one, []units.Unit{unit("active", "exited")}, nil, nil, units.StateExited, ""},
+		{"starting", one, []units.Unit{unit("activating", "start")}, nil, nil, units.StateActivating, "not ready yet (start)"},
+		{"between restarts", one, []units.Unit{exitCode(unit("activating", "auto-restart"))}, nil, nil, units.StateActivating, "exit-code (exited with status 7)"},
+		{"stopping", one, []units.Unit{unit("deactivating", "stop-sigterm")}, nil, nil, units.StateInactive, "is stopping (stop-sigterm)"},
+		{"failed", one, []units.Unit{exitCode(unit("failed", "failed"))}, nil, nil, units.StateFailed, "exit-code (exited with status 7)"},
+		{"failed, and in a cycle", one, []units.Unit{exitCode(unit("failed", "failed"))}, nil, cycle, units.StateBlocked, "it is in a cycle"},
+		{"down", one, []units.Unit{unit("inactive", "dead")}, nil, nil, units.StateInactive, ""},
+		{"down because its requirement failed", one, []units.Unit{unit("inactive", "dead")}, failedDep, nil, units.StateBlocked, "hero-core-b.service, which is failed: signal (killed by signal 9"},
+		{"down, not wanted, its requirement failed", wantedStop, []units.Unit{unit("inactive", "dead")}, failedDep, nil, units.StateInactive, ""},
+		{"in a cycle", one, []units.Unit{unit("inactive", "dead")}, nil, cycle, units.StateBlocked, "it is in a cycle"},
+		{"not loaded", one, []units.Unit{{Name: "hero-core-a.service", Load: "not-found", Active: "inactive"}}, nil, nil, units.StateInactive, "systemd has not loaded"},
+		{"a definition only", spec, []units.Unit{{Name: "hero-core-a.service", Load: "not-found", Active: "inactive"}}, nil, nil, units.StateInactive, "definition only"},
+		{"a definition only, whose unit still runs", spec, []units.Unit{unit("active", "running")}, nil, nil, units.StateRunning, ""},
+		{"both actions up", two, []units.Unit{unit("active", "running"), unit("active", "running")}, nil, nil, units.StateRunning, ""},
+		{"a further action failed", two, []units.Unit{unit("active", "running"), exitCode(unit("failed", "failed"))}, nil, nil, units.StateDegraded, `action "side" is failed: exit-code`},
+		{"a further action down", two, []units.Unit{unit("active", "running"), unit("inactive", "dead")}, nil, nil, units.StateDegraded, `action "side" is inactive`},
+		{"a further action not loaded", two, []units.Unit{unit("active", "running"), {Load: "not-found", Active: "inactive"}}, nil, nil, units.StateDegraded, `action "side" is not loaded`},
+		{"a further action starting", two, []units.Unit{unit("active", "running"), unit("activating", "start")}, nil, nil, units.StateDegraded, `action "side" is not ready yet`},
+		{"only a further action up", two, []units.Unit{unit("inactive", "dead"), unit("active", "running")}, nil, nil, units.StateInactive, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := Read(c.service, c.actions, c.down, c.problem)
+			if got.State != c.want || !strings.Contains(got.Reason, c.reason) || (c.reason == "") != (got.Reason == "") {
+				t.Errorf("reads as %s because %q, want %s because %q", got.State, got.Reason, c.want, c.reason)
+			}
+		})
+	}
+}

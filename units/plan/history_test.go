@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"testing"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	up := now.Add(-time.Minute)
+	died := now.Add(-time.Second)
+	job := func(phase units.Phase, invocation string) *units.Job {
+		return &units.Job{ID: 5, Run: 2, Unit: "u", Attempt: 1, Phase: phase, InvocationID: invocation}
+	}
+	unit := func(active, sub, invocation string) units.Unit {
+		return units.Unit{Name: "u", Load: "loaded", Active: active, Sub: sub, InvocationID: invocation, Result: "success", ActiveSince: up, MainPID: 9}
+	}
+	ended := func(active, sub, invocation, result string, code, status int32) units.Unit {
+		return units.Unit{Name: "u", Load: "loaded", Active: active, Sub: sub, InvocationID: invocation, Result: result,
+			ExitCode: code, ExitStatus: status, ActiveSince: up, ExitedAt: died}
+	}
+	type brief struct {
+		phase      units.Phase
+		invocation string
+		run        int64
+		attempt    int
+	}
+	of := func(j *units.Job) brief {
+		if j == nil {
+			return brief{}
+		}
+		return brief{j.Phase, j.InvocationID, j.Run, j.Attempt}
+	}
+	for _, c := range []struct {
+		name     string
+		last     *units.Job
+		unit     units.Unit
+		recorded bool
+		stopping bool
+		update   brief
+		begin    brief
+	}{
+		{name: "never started", unit: unit("inactive", "dead", "")},
+		{name: "started by systemctl", unit: unit("active", "running", "a"), begin: brief{units.PhaseRunning, "a", 0, 1}},
+		{name: "on its way up", unit: unit("activating", "start", "a"), begin: brief{units.PhasePending, "a", 0, 1}},
+		{name: "ran and ended unseen, still loaded", unit: ended("failed", "failed", "a", "exit-code", 1, 1), begin: brief{units.PhaseFailed, "a", 0, 1}},
+		{name: "asked for, not begun", last: job("pending", ""), unit: unit("inactive", "dead", "")},
+		{name: "asked for, still the invocation before", last: job("pending", ""), unit: ended("inactive", "dead", "old", "success", 1, 0), recorded: true},
+		{name: "asked for and begun", last: job("pending", ""), unit: unit("activating", "start", "a"), update: brief{units.PhasePending, "a", 2, 1}},
+		{name: "asked for and ready", last: job("pending", ""), unit: unit("active", "running", "a"), update: brief{units.PhaseRunning, "a", 2, 1}},
+		{name: "asked for and failed at once", last: job("pending", ""), unit: ended("failed", "failed", "a", "exit-code", 1, 203), update: brief{units.PhaseFailed, "a", 2, 1}},
+		{name: "got ready", last: job("pending", "a"), unit: unit("active", "running", "a"), update: brief{units.PhaseRunning, "a", 2, 1}},
+		{name: "ended by itself", last: job("running", "a"), unit: ended("inactive", "dead", "a", "success", 1, 0), update: brief{units.PhaseSucceeded, "a", 2, 1}},
+		{name: "stopped, and ended well", last: job("running", "a"), unit: ended("inactive", "dead", "a", "success", 1, 0), stopping: true, update: brief{units.PhaseCanceled, "a", 2, 1}},
+		{name: "ended by SIGTERM", last: job("running", "a"), unit: ended("inactive", "dead", "a", "success", 2, 15), update: brief{units.PhaseCanceled, "a", 2, 1}},
+		{name: "crashed", last: job("running", "a"), unit: ended("failed", "failed", "a", "signal", 2, 11), update: brief{units.PhaseFailed, "a", 2, 1}},
+		{name: "failed while it was stopped", last: job("running", "a"), unit: ended("failed", "failed", "a", "timeout", 2, 9), stopping: true, update: brief{units.PhaseFailed, "a", 2, 1}},
+		{name: "waits for systemd's restart", last: job("running", "a"), unit: ended("activating", "auto-restart", "a", "exit-code", 1, 1), update: brief{units.PhaseFailed, "a", 2, 1}},
+		{name: "one-shot finished", last: job("pending", "a"), unit: ended("active", "exited", "a", "success", 1, 0), update: brief{units.PhaseSucceeded, "a", 2, 1}},
+		{name: "one-shot stays finished", last: job("succeeded", "a"), unit: ended("active", "exited", "a", "success", 1, 0)},
+		{name: "still stopped", last: job("canceled", "a"), unit: ended("inactive", "dead", "a", "success", 2, 15)},
+		{name: "systemd's restart is a further attempt", last: job("failed", "a"),
+			unit:  func() units.Unit { u := unit("active", "running", "b"); u.Restarts = 1; return u }(),
+			begin: brief{units.PhaseRunning, "b", 2, 2}},
+		{name: "systemctl start is a run of its own", last: job("failed", "a"), unit: unit("active", "running", "b"), begin: brief{units.PhaseRunning, "b", 0, 1}},
+		{name: "an end that was missed is lost", last: job("running", "a"), unit: unit("active", "running", "b"),
+			update: brief{units.PhaseLost, "a", 2, 1}, begin: brief{units.PhaseRunning, "b", 0, 1}},
+		{name: "the unit went with the machine", last: job("running", "a"), unit: units.Unit{Name: "u", Load: "not-found", Active: "inactive"},
+			update: brief{units.PhaseLost, "a", 2, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := Observe(c.last, c.unit, c.recorded, c.stopping, now)
+			if of(got.Update) != c.update || of(got.Begin) != c.begin {
+				t.Fatalf("update %+v, begin %+v; want %+v, %+v", of(got.Update), of(got.Begin), c.update, c.begin)
+			}
+			for _, j := range []*units.Job{got.Update, got.Begin} {
+				if j == nil {
+					continue
+				}
+				if j.Phase.Terminal() == j.Ended.IsZero() {
+					t.Errorf("job %+v: the end and the phase don't agree", j)
+				}
+				if j.Phase == units.PhaseRunning && (j.Started != up || j.MainPID != 9) {
+					t.Errorf("job %+v runs without start or process", j)
+				}
+				if j.Phase.Terminal() && j.Phase != units.PhaseLost && (j.Ended != died || j.MainPID != 0) {
+					t.Errorf("job %+v ended at another time than its process", j)
+				}
+			}
+			// What was seen once says nothing new the second time.
+			next := got.Begin
+			if next == nil {
+				next = got.Update
+			}
+			if next == nil {
+				next = c.last
+			}
+			if again := Observe(next, c.unit, c.recorded, c.stopping, now); again.Update != nil || again.Begin != nil {
+				t.Errorf("seen again: update %+v, begin %+v", of(again.Update), of(again.Begin))
+			}
+		})
+	}
+}
+
+func TestObserveEnding(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	running := units.Job{ID: 5, Unit: "u", Phase: units.PhaseRunning, InvocationID: "a", MainPID: 9, Started: now.Add(-time.Hour)}
+	for _, c := range []struct {
+		name string
+		unit units.Unit
+		want units.Phase // "" is no change
+	}{
+		{"still running", units.Unit{Active: "active", Sub: "running", InvocationID: "a", MainPID: 9}, ""},
+		{"stopping", units.Unit{Active: "deactivating", InvocationID: "a", MainPID: 9}, ""},
+		{"stopped", units.Unit{Active: "inactive", InvocationID: "a", Result: "success"}, units.PhaseCanceled},
+		{"failed to stop", units.Unit{Active: "failed", InvocationID: "a", Result: "timeout"}, units.PhaseFailed},
+		{"replaced before anybody looked", units.Unit{Active: "active", InvocationID: "b", MainPID: 10}, units.PhaseCanceled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ObserveEnding(running, c.unit, now)
+			if got == nil && c.want == "" {
+				return
+			}
+			if got == nil || got.Phase != c.want || got.Ended.IsZero() || got.MainPID != 0 {
+				t.Errorf("job is %+v, want it %s and ended", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"fmt"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// Reading is what a service reads as, and why where that is not plain.
+type Reading struct {
+	State  units.State
+	Reason string
+	Remedy string
+}
+
+// Read says what a service reads as from its units as systemd has them, one
+// for each action in their order. down are the units that it requires and
+// that have failed; problem is why it can't be started, if that is known.
+func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Problem) Reading {
+	if s.Wanted == units.WantedSpec && !anyAlive(actions) {
+		return Reading{State: units.StateInactive, Reason: "a definition only (wanted status spec); it has no unit"}
+	}
+	primary := actions[s.Primary()]
+	logs := "journalctl -u " + primary.Name
+	switch {
+	case primary.Active == "active" || primary.Active == "reloading":
+		if reason := firstDown(s, actions); reason != "" {
+			return Reading{units.StateDegraded, reason, "hero_proc service restart " + s.ID.String()}
+		}
+		if primary.Sub == "exited" {
+			return Reading{State: units.StateExited}
+		}
+		return Reading{State: units.StateRunning}
+	case primary.Active == "activating" && primary.Sub == "auto-restart":
+		return Reading{units.StateActivating, "waits to be restarted; its last result is " + primary.Outcome(), logs}
+	case primary.Active == "activating":
+		return Reading{State: units.StateActivating, Reason: "not ready yet (" + primary.Sub + ")"}
+	case primary.Active == "deactivating":
+		return Reading{State: units.StateInactive, Reason: "is stopping (" + primary.Sub + ")"}
+	case problem != nil:
+		return Reading{units.StateBlocked, problem.Message, problem.Remedy}
+	case primary.Active == "failed":
+		return Reading{units.StateFailed, "systemd's result is " + primary.Outcome(), logs}
+	case !primary.Loaded():
+		return Reading{units.StateInactive, "systemd has not loaded " + primary.Name, "systemctl restart hero_proc"}
+	case s.Wanted == units.WantedStart && len(down) > 0:
+		return Reading{units.StateBlocked, describeDown(down), "journalctl -u " + down[0].Name}
+	default:
+		return Reading{State: units.StateInactive}
+	}
+}
+
+func anyAlive(us []units.Unit) bool {
+	for _, u := range us {
+		if u.Alive() {
+			return true
+		}
+	}
+	return false
+}
+
+// firstDown names the first further action that is down while the primary one
+// is up. A one-shot is up once it has finished.
+func firstDown(s units.Service, actions []units.Unit) string {
+	for i, a := range s.Actions {
+		u := actions[i]
+		if i == s.Primary() || u.Active == "active" || u.Active == "reloading" {
+			continue
+		}
+		state := u.Active
+		if !u.Loaded() {
+			state = "not loaded"
+		} else if u.Active == "failed" {
+			state = "failed: " + u.Outcome()
+		} else if u.Active == "activating" {
+			state = "not ready yet"
+		}
+		return fmt.Sprintf("action %q is %s", a.Name, state)
+	}
+	return ""
+}
