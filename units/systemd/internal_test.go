@@ -1,0 +1,142 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+func TestMajorVersion(t *testing.T) {
+	for text, want := range map[string]int{
+		"252.39-1~deb12u2": 252, "257~rc1": 257, "v256.4": 256, "255 (255.4-1ubuntu8)": 255, "258": 258, "": 0, "git": 0,
+	} {
+		if got := majorVersion(text); got != want {
+			t.Errorf("majorVersion(%q) is %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestUnitName(t *testing.T) {
+	for path, want := range map[dbus.ObjectPath]string{
+		unitsPath + "/hero_2dcore_2dhero_5fos_40ui_2eservice": "hero-core-hero_os@ui.service",
+		unitsPath + "/_3123":   "123",
+		unitsPath + "/a_2":     "", // cut short
+		unitsPath + "/a_zz":    "",
+		unitsPath:              "",
+		systemdPath + "/job/1": "",
+	} {
+		if got := unitName(path); got != want {
+			t.Errorf("unitName(%q) is %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestCodeOf(t *testing.T) {
+	const bus = "org.freedesktop.DBus.Error."
+	for _, c := range []struct {
+		err  error
+		want units.Code
+	}{
+		{dbus.Error{Name: systemdName + ".UnitExists"}, units.CodeRefused},
+		{dbus.Error{Name: noSuchUnit}, units.CodeRefused},
+		{dbus.Error{Name: "System.Error.ENXIO"}, units.CodeRefused},
+		{dbus.Error{Name: bus + "PropertyReadOnly"}, units.CodeRefused},
+		{dbus.Error{Name: bus + "NoReply"}, units.CodeUnavailable},
+		{dbus.Error{Name: bus + "ServiceUnknown"}, units.CodeUnavailable},
+		{dbus.Error{Name: bus + "NameHasNoOwner"}, units.CodeUnavailable},
+		{dbus.Error{Name: bus + "Spawn.ChildExited"}, units.CodeUnavailable},
+		{dbus.Error{Name: bus + "Timeout"}, units.CodeTimeout},
+		{dbus.ErrClosed, units.CodeUnavailable},
+		{io.EOF, units.CodeUnavailable},
+		{errNoConnection, units.CodeUnavailable},
+		{context.DeadlineExceeded, units.CodeTimeout},
+		{context.Canceled, units.CodeCanceled},
+	} {
+		err := failure("start x", fmt.Errorf("on the way: %w", c.err))
+		if got := units.CodeOf(err); got != c.want {
+			t.Errorf("%v has code %s, want %s", c.err, got, c.want)
+		}
+		var answer dbus.Error // is not comparable
+		if !errors.Is(err, c.err) && !errors.As(err, &answer) {
+			t.Errorf("%v has lost its cause", err)
+		}
+	}
+}
+
+func TestChangesAreBounded(t *testing.T) {
+	c := newChanges()
+	name := func(i int) string { return units.ID{Context: "core", Name: fmt.Sprintf("s%d", i)}.Unit() }
+	for i := range maxDirty {
+		c.mark(name(i))
+		c.mark(name(0))
+	}
+	c.mark("ssh.service")
+	if c.all || len(c.names) != maxDirty {
+		t.Fatalf("%d names, all: %t", len(c.names), c.all)
+	}
+	c.mark(name(maxDirty))
+	if got := c.take(); !got.All || got.Units != nil {
+		t.Errorf("took %d names, all: %t", len(got.Units), got.All)
+	}
+	c.mark(name(1))
+	if got := c.take(); got.All || len(got.Units) != 1 {
+		t.Errorf("after that, took %+v", got)
+	}
+}
+
+func TestChangesDuringAReload(t *testing.T) {
+	c := newChanges()
+	c.hold(true)
+	c.mark("hero-core-a.service") // systemd says that it is gone
+	if got := c.take(); got.All || got.Units != nil {
+		t.Errorf("while it reloads, took %+v", got)
+	}
+	select {
+	case <-c.wake:
+		t.Error("woken up while it reloads")
+	default:
+	}
+	c.hold(false)
+	<-c.wake
+	if got := c.take(); !got.All {
+		t.Errorf("after it, took %+v", got)
+	}
+}
+
+// A job may be over before the answer that names it was read.
+func TestJobs(t *testing.T) {
+	var j jobs
+	early, err := j.queue(func() (int, error) { j.finish(7, "failed"); return 7, nil })
+	if got := <-early; err != nil || got != "failed" {
+		t.Errorf("early: %q, %v", got, err)
+	}
+	if len(j.early) != 0 {
+		t.Errorf("results are kept that nobody can ask for: %v", j.early)
+	}
+	again, _ := j.queue(func() (int, error) { return 7, nil }) // not the old result
+	joined, _ := j.queue(func() (int, error) { return 7, nil })
+	other, _ := j.queue(func() (int, error) { return 8, nil })
+	j.finish(7, "done")
+	if a, b := <-again, <-joined; a != "done" || b != "done" {
+		t.Errorf("two for one job: %q, %q", a, b)
+	}
+	refused := errors.New("refused")
+	if _, err := j.queue(func() (int, error) { return 0, refused }); !errors.Is(err, refused) {
+		t.Errorf("error is %v", err)
+	}
+	j.close()
+	if got, ok := <-other; ok {
+		t.Errorf("after the end: %q", got)
+	}
+	if late, _ := j.queue(func() (int, error) { return 9, nil }); late != nil {
+		if got, ok := <-late; ok {
+			t.Errorf("later on: %q", got)
+		}
+	}
+}

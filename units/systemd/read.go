@@ -1,0 +1,126 @@
+package systemd
+
+import (
+	"context"
+	"encoding/hex"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
+)
+
+const noSuchUnit = systemdName + ".NoSuchUnit"
+
+// Units lists every unit that systemd has and that can be hero_proc's, in the
+// order of their names, with what a listing tells of them. One that is only
+// named by another's dependency is there too: its Load is "not-found".
+func (m *Manager) Units(ctx context.Context) ([]units.Unit, error) {
+	var list []units.Unit
+	err := m.call(ctx, "list units", func(ctx context.Context, s *session) error {
+		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, []string{units.UnitPattern})
+		for _, u := range statuses {
+			if _, ok := units.ParseUnit(u.Name); ok {
+				list = append(list, units.Unit{Name: u.Name, Load: u.LoadState, Active: u.ActiveState, Sub: u.SubState, JobID: u.JobId})
+			}
+		}
+		return err
+	})
+	slices.SortFunc(list, func(a, b units.Unit) int { return strings.Compare(a.Name, b.Name) })
+	return list, err
+}
+
+// Unit reads all of one unit. One that systemd does not have is no error: its
+// Load is "not-found".
+func (m *Manager) Unit(ctx context.Context, name string) (units.Unit, error) {
+	unit := units.Unit{Name: name, Load: "not-found", Active: "inactive", Sub: "dead"}
+	err := m.call(ctx, "read "+name, func(ctx context.Context, s *session) error {
+		// Reading the properties of a unit that isn't there makes systemd
+		// load it, with signals UnitNew and UnitRemoved, which would make us
+		// read it again, and so on for ever. GetUnit does not.
+		var path dbus.ObjectPath
+		if err := s.call(ctx, "GetUnit", name).Store(&path); isDBus(err, noSuchUnit) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		// "" is all interfaces: one answer of one moment.
+		properties, err := s.sd.GetAllPropertiesContext(ctx, name)
+		if err == nil {
+			unit = unitOf(name, properties)
+		}
+		return err
+	})
+	return unit, err
+}
+
+// unitOf makes a unit of its properties: org.freedesktop.systemd1(5), Unit
+// and Service.
+func unitOf(name string, p map[string]any) units.Unit {
+	return units.Unit{
+		Name:         name,
+		Load:         get[string](p, "LoadState"),
+		Active:       get[string](p, "ActiveState"),
+		Sub:          get[string](p, "SubState"),
+		JobID:        jobID(p),
+		Result:       get[string](p, "Result"),
+		InvocationID: hex.EncodeToString(get[[]byte](p, "InvocationID")),
+		MainPID:      get[uint32](p, "MainPID"),
+		ExitCode:     get[int32](p, "ExecMainCode"),
+		ExitStatus:   get[int32](p, "ExecMainStatus"),
+		Restarts:     get[uint32](p, "NRestarts"),
+		ActiveSince:  timestamp(p, "ActiveEnterTimestamp"),
+		ExitedAt:     timestamp(p, "ExecMainExitTimestamp"),
+		ChangedAt:    timestamp(p, "StateChangeTimestamp"),
+		Digest:       transient.DigestOf(get[[][]byte](p, "LogExtraFields")),
+		CPU:          time.Duration(number(p, "CPUUsageNSec")),
+	}
+}
+
+// get is zero for a property that this systemd lacks.
+func get[T any](p map[string]any, name string) T {
+	v, _ := p[name].(T)
+	return v
+}
+
+// number is zero for a value that systemd marks as "not set".
+func number(p map[string]any, name string) uint64 {
+	if n := get[uint64](p, name); n != math.MaxUint64 {
+		return n
+	}
+	return 0
+}
+
+// timestamp reads microseconds of CLOCK_REALTIME, where zero is never.
+func timestamp(p map[string]any, name string) time.Time {
+	if µs := number(p, name); µs != 0 {
+		return time.UnixMicro(int64(µs))
+	}
+	return time.Time{}
+}
+
+// jobID reads the property Job, (uo).
+func jobID(p map[string]any) uint32 {
+	job := get[[]any](p, "Job")
+	if len(job) == 0 {
+		return 0
+	}
+	id, _ := job[0].(uint32)
+	return id
+}
+
+// majorVersion reads the Manager's Version: "252.39-1~deb12u2", "257~rc1",
+// "v256.4". It is 0 for anything else.
+func majorVersion(text string) int {
+	text = strings.TrimPrefix(text, "v")
+	if end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		text = text[:end]
+	}
+	major, _ := strconv.Atoi(text)
+	return major
+}

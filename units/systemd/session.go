@@ -1,0 +1,216 @@
+package systemd
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	sddbus "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	busName     = "org.freedesktop.DBus"
+	systemdName = "org.freedesktop.systemd1"
+	systemdPath = dbus.ObjectPath("/org/freedesktop/systemd1")
+	managerName = systemdName + ".Manager"
+	unitsPath   = systemdPath + "/unit"
+)
+
+// session is one connection to systemd, from its start to its end.
+type session struct {
+	conn    *dbus.Conn     // pins units, and hears signals
+	manager dbus.BusObject // systemd's Manager, on conn
+	sd      *sddbus.Conn   // go-systemd's calls, on conn
+	version int
+	jobs    jobs
+	changes *changes
+	log     *slog.Logger
+	end     context.CancelFunc // of the connections' lifetime
+	// owner is systemd's unique name. Only signals from it count: every
+	// local user may send us signals of any name. It is written by open, and
+	// from then on by listen alone.
+	owner string
+}
+
+// open connects, subscribes, and asks systemd for its version; so a session
+// that is there is one that works.
+func (m *Manager) open(ctx context.Context) (_ *session, err error) {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	life, end := context.WithCancel(context.Background())
+	// godbus knows no deadline for connecting, but gives up with the
+	// connection's own context.
+	stop := context.AfterFunc(ctx, end)
+	s := &session{changes: &m.changes, log: m.log, end: end}
+	defer func() {
+		if !stop() && err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			s.close()
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+		}
+	}()
+	// NewConnection dials twice: the first connection is for calls and so the
+	// one that pins, the second is for go-systemd's signals, which we don't
+	// use (see jobs).
+	s.sd, err = sddbus.NewConnection(func() (*dbus.Conn, error) {
+		conn, err := m.dial(life, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+		if s.conn == nil {
+			s.conn = conn
+		}
+		return conn, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.manager = s.conn.Object(systemdName, systemdPath)
+	signals := make(chan *dbus.Signal, 64)
+	s.conn.Signal(signals)
+	if err := s.subscribe(ctx); err != nil {
+		return nil, err
+	}
+	var version dbus.Variant
+	const get = "org.freedesktop.DBus.Properties.Get"
+	if err := s.manager.CallWithContext(ctx, get, dbus.FlagNoAutoStart, managerName, "Version").Store(&version); err != nil {
+		return nil, err
+	}
+	text, _ := version.Value().(string)
+	s.version = majorVersion(text)
+	go s.listen(signals)
+	return s, nil
+}
+
+// subscribe asks for the signals of systemd, and for those about its name.
+// One match for all units: one each would meet the bus's limit of 512.
+func (s *session) subscribe(ctx context.Context) error {
+	for _, match := range [][]dbus.MatchOption{
+		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
+		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(managerName)},
+		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged")},
+	} {
+		if err := s.conn.AddMatchSignalContext(ctx, match...); err != nil {
+			return err
+		}
+	}
+	// After a restart of the bus, systemd comes a little later than we do.
+	// Calling it then would be an activation, and wait for its failure.
+	if err := s.conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, systemdName).Store(&s.owner); err != nil {
+		return err
+	}
+	return s.resubscribe(ctx)
+}
+
+func (s *session) resubscribe(ctx context.Context) error {
+	err := s.call(ctx, "Subscribe").Err
+	if isDBus(err, systemdName+".AlreadySubscribed") {
+		return nil
+	}
+	return err
+}
+
+// call calls a method of the Manager that go-systemd lacks.
+func (s *session) call(ctx context.Context, method string, args ...any) *dbus.Call {
+	return s.manager.CallWithContext(ctx, managerName+"."+method, dbus.FlagNoAutoStart, args...)
+}
+
+// close ends the connections, and with them every job's channel.
+func (s *session) close() {
+	s.end()
+	if s.sd != nil {
+		s.sd.Close()
+	} else if s.conn != nil {
+		s.conn.Close()
+	}
+	s.jobs.close()
+}
+
+// listen handles signals in the order they came, until the connection ends.
+func (s *session) listen(signals <-chan *dbus.Signal) {
+	for signal := range signals {
+		s.handle(signal)
+	}
+}
+
+func (s *session) handle(signal *dbus.Signal) {
+	fromBus := signal.Sender == busName
+	if !fromBus && signal.Sender != s.owner {
+		return
+	}
+	var id uint32
+	var path dbus.ObjectPath
+	var unit, result string
+	var reloading bool
+	switch {
+	case fromBus:
+		var name, before, after string
+		if signal.Name == busName+".NameOwnerChanged" && dbus.Store(signal.Body, &name, &before, &after) == nil && name == systemdName {
+			s.replaced(after)
+		}
+	case signal.Name == "org.freedesktop.DBus.Properties.PropertiesChanged":
+		s.changes.mark(unitName(signal.Path))
+	case signal.Name == managerName+".UnitNew", signal.Name == managerName+".UnitRemoved":
+		if dbus.Store(signal.Body, &unit, &path) == nil {
+			s.changes.mark(unit)
+		}
+	case signal.Name == managerName+".JobRemoved":
+		if dbus.Store(signal.Body, &id, &path, &unit, &result) == nil {
+			s.changes.mark(unit) // first, so that it is there when the waiting one looks
+			s.jobs.finish(id, result)
+		}
+	case signal.Name == managerName+".Reloading":
+		if dbus.Store(signal.Body, &reloading) == nil {
+			s.changes.hold(reloading)
+		}
+	}
+}
+
+// replaced is called when systemd's name has a new owner: PID 1 has executed
+// itself again (daemon-reexec). It keeps units, jobs, pins and subscriptions;
+// Subscribe is asked again all the same, as without it we would be deaf.
+func (s *session) replaced(owner string) {
+	s.log.Debug("systemd has a new name on the bus", "before", s.owner, "after", owner)
+	s.owner = owner
+	if owner == "" {
+		return // it will be back; until then the bus refuses our calls
+	}
+	ctx, cancel := context.WithTimeout(s.conn.Context(), callTimeout)
+	defer cancel()
+	if err := s.resubscribe(ctx); err != nil {
+		s.log.Debug("cannot subscribe to systemd's signals again, connecting anew", "error", err)
+		s.end()
+		return
+	}
+	s.changes.hold(false)
+}
+
+// unitName is the unit of an object path. systemd escapes what is not a
+// letter or digit, as _ and two hexadecimal digits; a path that is not so
+// made is nobody's.
+func unitName(path dbus.ObjectPath) string {
+	label, ok := strings.CutPrefix(string(path), string(unitsPath)+"/")
+	if !ok {
+		return ""
+	}
+	var b strings.Builder
+	for {
+		plain, rest, found := strings.Cut(label, "_")
+		b.WriteString(plain)
+		if !found {
+			return b.String()
+		}
+		if len(rest) < 2 {
+			return ""
+		}
+		c, err := strconv.ParseUint(rest[:2], 16, 8)
+		if err != nil {
+			return ""
+		}
+		b.WriteByte(byte(c))
+		label = rest[2:]
+	}
+}

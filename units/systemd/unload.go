@@ -1,0 +1,107 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	sddbus "github.com/coreos/go-systemd/v22/dbus"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// Unload takes transient units away, so that they can be made anew. It
+// refuses, and changes nothing, when one of them is up or on its way
+// ([units.CodeInUse]). One that isn't there is fine.
+//
+// systemd forgets a unit that nobody refers to. A unit that another loaded
+// one names in a dependency stays, pinned or not; such a one is taken away by
+// removing the file that systemd wrote for it, and a daemon-reload. The other
+// units run on meanwhile, and keep their dependency.
+func (m *Manager) Unload(ctx context.Context, names ...string) error {
+	return m.call(ctx, "unload "+strings.Join(names, ", "), func(ctx context.Context, s *session) error {
+		return s.unload(ctx, names)
+	})
+}
+
+func (s *session) unload(ctx context.Context, names []string) error {
+	there, err := s.loaded(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, u := range there {
+		if u.ActiveState != "inactive" && u.ActiveState != "failed" || u.JobId != 0 {
+			return units.Errorf(units.CodeInUse, "cannot unload %s: it is %s", u.Name, u.ActiveState).
+				WithRemedy("systemctl stop " + u.Name)
+		}
+	}
+	for _, u := range there {
+		if err := s.resetFailed(ctx, u.Name); err != nil {
+			return err
+		}
+		if err := s.unpin(ctx, u.Name); err != nil {
+			return err
+		}
+	}
+	if there, err = s.loaded(ctx, names); err != nil || len(there) == 0 {
+		return err
+	}
+	for _, u := range there {
+		if err := s.removeFile(ctx, u.Name); err != nil {
+			return err
+		}
+	}
+	return s.sd.ReloadContext(ctx)
+}
+
+// loaded lists those of the units that have a definition.
+func (s *session) loaded(ctx context.Context, names []string) ([]sddbus.UnitStatus, error) {
+	if len(names) == 0 {
+		return nil, nil // systemd takes that for all
+	}
+	list, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, names)
+	var loaded []sddbus.UnitStatus
+	for _, u := range list {
+		if u.LoadState != "not-found" {
+			loaded = append(loaded, u)
+		}
+	}
+	return loaded, err
+}
+
+// removeFile removes the definition of a transient unit, and no other's.
+func (s *session) removeFile(ctx context.Context, name string) error {
+	properties, err := s.sd.GetUnitPropertiesContext(ctx, name)
+	if err != nil {
+		return err
+	}
+	file := get[string](properties, "FragmentPath")
+	if !get[bool](properties, "Transient") {
+		return units.Errorf(units.CodeRefused, "cannot unload %s: it is no transient unit, %s defines it", name, file)
+	}
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return units.Errorf(units.CodeInternal, "cannot unload %s, which another unit refers to: %w", name, err)
+	}
+	return nil
+}
+
+func (s *session) resetFailed(ctx context.Context, unit string) error {
+	err := s.sd.ResetFailedUnitContext(ctx, unit)
+	if isDBus(err, noSuchUnit) {
+		return nil
+	}
+	return err
+}
+
+func (s *session) unpin(ctx context.Context, unit string) error {
+	for {
+		switch err := s.call(ctx, "UnrefUnit", unit).Err; {
+		case isDBus(err, systemdName+".NotReferenced"), isDBus(err, noSuchUnit):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
