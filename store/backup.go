@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+const (
+	keepBackups  = 5
+	backupPrefix = "hero_proc-"
+	backupSuffix = ".db"
+	stampLayout  = "20060102T150405.000000Z"
+)
+
+// backup is a file of the backup directory, and the time in its name.
+type backup struct {
+	path string
+	time time.Time
+}
+
+func (s *Store) backupDir() string { return filepath.Join(s.dir, "backups") }
+
+// Backup copies the store, while it is in use, to a new file of the backup
+// directory and is its path. The newest five are kept.
+func (s *Store) Backup(ctx context.Context) (string, error) {
+	path, err := s.backup(ctx)
+	if err != nil {
+		return "", s.fail(ctx, "back up the store", err)
+	}
+	s.prune()
+	return path, nil
+}
+
+// BackUpIfChanged makes a backup if the definitions are not those of the
+// newest one.
+func (s *Store) BackUpIfChanged(ctx context.Context) error {
+	changed, err := s.changed(ctx)
+	if err != nil {
+		return s.fail(ctx, "compare the store with its backup", err)
+	}
+	if changed {
+		_, err = s.Backup(ctx)
+	}
+	return err
+}
+
+func (s *Store) changed(ctx context.Context) (bool, error) {
+	sum, err := fingerprint(ctx, s.r)
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sum != s.saved, nil
+}
+
+// backup is complete on the disk before it has its name. VACUUM INTO reads
+// every row, so that damage ends it and never gets into a backup; it does not
+// hold up the writer, and leaves one file in need of no other.
+func (s *Store) backup(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := os.MkdirAll(s.backupDir(), 0o700); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(s.backupDir(), tempPrefix+"*") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(f.Name()) // gone if all went well
+	defer f.Close()
+	if _, err := s.r.ExecContext(ctx, `VACUUM INTO ?`, f.Name()); err != nil {
+		return "", err
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	sum, err := fileFingerprint(ctx, f.Name())
+	if err != nil {
+		return "", err
+	}
+	others, err := s.backups()
+	if err != nil {
+		return "", err
+	}
+	// The name orders them, also on a machine whose clock went back.
+	at := s.now().UTC().Truncate(time.Microsecond)
+	if len(others) > 0 && !at.After(others[0].time) {
+		at = others[0].time.Add(time.Microsecond)
+	}
+	path := filepath.Join(s.backupDir(), backupPrefix+at.Format(stampLayout)+backupSuffix)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return "", err
+	}
+	s.saved = sum
+	return path, syncDir(s.backupDir())
+}
+
+// backupAtOpen makes a backup if the schema is about to be changed, or if the
+// definitions were since the newest one. The path is "" if there was no need.
+func (s *Store) backupAtOpen(ctx context.Context, version int) (string, error) {
+	if version == 0 {
+		return "", nil
+	}
+	backups, err := s.backups()
+	if err != nil {
+		return "", err
+	}
+	if len(backups) > 0 {
+		if s.saved, err = fileFingerprint(ctx, backups[0].path); err != nil {
+			s.saved = "unreadable" // like none that there is: make a new one
+		}
+	}
+	if version == len(s.schema) {
+		if changed, err := s.changed(ctx); err != nil || !changed {
+			return "", err
+		}
+	}
+	return s.backup(ctx)
+}
+
+func (s *Store) backupFailed(ctx context.Context, err error) units.Event {
+	return units.Event{
+		Time:    s.now(),
+		Source:  units.SourceStore,
+		Code:    units.EventBootStepFailed,
+		Level:   units.LevelError,
+		Message: s.fail(ctx, "back up the store, going on without", err).Error(),
+		Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
+	}
+}
+
+// backups are those there are, the newest first.
+func (s *Store) backups() ([]backup, error) {
+	entries, err := os.ReadDir(s.backupDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var all []backup
+	for _, e := range entries {
+		stamp, ok := strings.CutPrefix(e.Name(), backupPrefix)
+		if !ok {
+			continue
+		}
+		if at, err := time.Parse(stampLayout+backupSuffix, stamp); err == nil {
+			all = append(all, backup{filepath.Join(s.backupDir(), e.Name()), at})
+		}
+	}
+	slices.SortFunc(all, func(a, b backup) int { return b.time.Compare(a.time) })
+	return all, nil
+}
+
+// prune removes all but the newest backups.
+func (s *Store) prune() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, err := s.backups()
+	for _, b := range all[min(keepBackups, len(all)):] {
+		err = errors.Join(err, os.Remove(b.path))
+	}
+	if err != nil {
+		s.log.Warn("cannot remove old backups, ignoring", "error", err)
+	}
+}
+
+func fileFingerprint(ctx context.Context, path string) (string, error) {
+	db, err := connect(path, asBackup, 1)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	sum, err := fingerprint(ctx, db)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	return sum, nil
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/store/migrate"
+)
+
+// suffixes of the files that make up one database, itself last.
+var suffixes = []string{"-wal", "-shm", "-journal", ""}
+
+// inspect is the version of the store's schema; 0 is a store that is new. The
+// error is errDamaged when the file has to be set aside.
+func (s *Store) inspect(ctx context.Context) (int, error) {
+	if err := s.rollBack(ctx); err != nil {
+		return 0, err
+	}
+	version, err := examine(ctx, s.path(), asReader)
+	why := "it is empty"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		why = "it is missing"
+	case err != nil || version > 0:
+		return version, err
+	}
+	// A store that holds nothing is new, unless there are signs that it once
+	// held something. A crash between setting aside and restoring comes here too.
+	backups, err := s.backups()
+	if err != nil {
+		return 0, err
+	}
+	if len(backups) > 0 || size(s.path()+"-wal") > 0 {
+		return 0, fmt.Errorf("%w: %s", errDamaged, why)
+	}
+	return 0, nil
+}
+
+// rollBack lets SQLite undo what a crash left half-done in the file, which a
+// reader can't. Only the change to WAL mode, once in a file's life, is not in
+// the WAL.
+func (s *Store) rollBack(ctx context.Context) error {
+	if size(s.path()+"-journal") == 0 || size(s.path()) == 0 {
+		return nil
+	}
+	db, err := connect(s.path(), "_busy_timeout=5000", 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, err := migrate.Version(ctx, db); err != nil && !damage(err) {
+		return err
+	}
+	return nil
+}
+
+// examine checks a database file, reading alone, and is the version of its
+// schema. The error is errDamaged only if what is on the disk could be read
+// and is no good.
+func examine(ctx context.Context, path, params string) (version int, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() == 0 {
+		// SQLite would delete a WAL that is beside it.
+		return 0, nil
+	}
+	db, err := connect(path, params, 1)
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	var found string
+	if err = db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err == nil && found == "ok" {
+		version, err = migrate.Version(ctx, db)
+	}
+	switch {
+	case err == nil && found == "ok":
+		return version, nil
+	case err == nil:
+		err = errors.New(strings.TrimPrefix(found, "*** in database main ***\n"))
+	case !damage(err):
+		return 0, err
+	}
+	// quick_check counts a page that the disk would not give among the
+	// damaged ones: the disk has to give them all first.
+	if unread := readAll(path); unread != nil {
+		return 0, unread
+	}
+	return 0, fmt.Errorf("%w: %w", errDamaged, err)
+}
+
+func readAll(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(io.Discard, f)
+	return err
+}
+
+// size of a file; 0 when it is not there.
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+func TestLogEntryComesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	want := units.Event{
+		Time: time.Date(2026, 3, 4, 5, 6, 7, 891011000, time.UTC), Source: units.SourceHeroDB, Code: units.EventStartFailed, Level: units.LevelError,
+		Service: units.ID{Context: "core", Name: "hero_db"}, Message: `it's "broken"; DROP TABLE logs; --`, Remedy: "a\nb\x00c", Unit: "u", Result: "exit-code",
+	}
+	if err := s.appendLogs(t.Context(), []units.Event{want}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Logs(t.Context(), units.LogFilter{}); err != nil || !reflect.DeepEqual(got, []units.LogEntry{{ID: 1, Event: want}}) {
+		t.Errorf("logs are %+v, %v", got, err)
+	}
+}
+
+func TestLogFilter(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	at := func(second int) time.Time { return time.Unix(1_700_000_000+int64(second), 0) }
+	event := func(second int, source string, level units.Level, context string) units.Event {
+		return units.Event{Time: at(second), Source: source, Level: level, Service: units.ID{Context: context}}
+	}
+	// The IDs are 1 to 8; the times are not in their order.
+	err := s.appendLogs(t.Context(), []units.Event{
+		event(1, "hero_proc", units.LevelInfo, ""),
+		event(2, "hero_proc.store", units.LevelError, ""),
+		event(3, "hero_procx", units.LevelError, "core"),
+		event(4, "hero_proc.store.sub", units.LevelWarning, "core"),
+		event(6, "heroXproc", units.LevelInfo, "other"),
+		event(5, "100%.a", units.LevelError, "core"),
+		event(7, "HERO_PROC", units.LevelInfo, "other"),
+		event(7, "x.hero_proc.store", units.LevelInfo, "corex"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []int64{1, 2, 3, 4, 6, 5, 7, 8}
+	for _, c := range []struct {
+		name   string
+		filter units.LogFilter
+		want   []int64
+	}{
+		{"everything, by time", units.LogFilter{}, all},
+		{"source and what is below it", units.LogFilter{Source: "hero_proc"}, []int64{1, 2, 4}},
+		{"source further down", units.LogFilter{Source: "hero_proc.store"}, []int64{2, 4}},
+		{"half a component", units.LogFilter{Source: "hero"}, nil},
+		{"a dot at the end", units.LogFilter{Source: "hero_proc."}, nil},
+		{"a percent sign is one", units.LogFilter{Source: "100%"}, []int64{6}},
+		{"a percent sign alone", units.LogFilter{Source: "%"}, nil},
+		{"a star", units.LogFilter{Source: "*"}, nil},
+		{"an injection", units.LogFilter{Source: "x' OR '1'='1"}, nil},
+		{"level, exactly", units.LogFilter{Level: units.LevelError}, []int64{2, 3, 6}},
+		{"a level that is none", units.LogFilter{Level: "' OR 1 --"}, nil},
+		{"context", units.LogFilter{Context: "core"}, []int64{3, 4, 6}},
+		{"since is inclusive", units.LogFilter{Since: at(5)}, []int64{6, 5, 7, 8}},
+		{"until is inclusive", units.LogFilter{Until: at(5)}, []int64{1, 2, 3, 4, 6}},
+		{"since and until", units.LogFilter{Since: at(2), Until: at(2)}, []int64{2}},
+		{"since after until", units.LogFilter{Since: at(3), Until: at(2)}, nil},
+		{"limit is of the newest", units.LogFilter{Limit: 3}, []int64{5, 7, 8}},
+		{"limit more than there is", units.LogFilter{Limit: 100}, all},
+		{"limit below nothing", units.LogFilter{Limit: -1}, all},
+		{"all of it", units.LogFilter{Source: "hero_proc", Level: units.LevelWarning, Context: "core", Since: at(1), Until: at(9), Limit: 9}, []int64{4}},
+		{"all but one match", units.LogFilter{Source: "hero_proc", Level: units.LevelWarning, Context: "other"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			entries, err := s.Logs(t.Context(), c.filter)
+			var got []int64
+			for _, e := range entries {
+				got = append(got, e.ID)
+			}
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("entries are %v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestLogLimits(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	events := make([]units.Event, units.MaxLogLimit+1)
+	for i := range events {
+		events[i] = units.Event{Time: time.Unix(int64(i), 0), Level: units.LevelInfo, Message: fmt.Sprint(i)}
+	}
+	if err := s.appendLogs(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	for limit, want := range map[int]int{0: units.DefaultLogLimit, units.MaxLogLimit: units.MaxLogLimit, 1 << 40: units.MaxLogLimit} {
+		got, err := s.Logs(t.Context(), units.LogFilter{Limit: limit})
+		if err != nil || len(got) != want || got[want-1].Message != fmt.Sprint(units.MaxLogLimit) {
+			t.Errorf("limit %d: %d entries, %v; want the newest %d", limit, len(got), err, want)
+		}
+	}
+}
