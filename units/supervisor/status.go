@@ -1,0 +1,193 @@
+package supervisor
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
+)
+
+// Health is what the supervisor says of itself.
+func (s *Supervisor) Health(ctx context.Context) (units.Health, error) {
+	s.mu.Lock()
+	h := units.Health{
+		Version: s.Version, Systemd: s.Systemd.Version(), Started: s.started, Ready: s.ready.Load(),
+		HeroDB: s.heroDB, HeroDBReason: s.heroDBReason, LogsDropped: s.Queue.Dropped(),
+		Services: map[units.State]int{},
+	}
+	s.mu.Unlock()
+	statuses, err := s.Services(ctx)
+	if err != nil {
+		return h, err
+	}
+	for _, st := range statuses {
+		h.Services[st.State]++
+	}
+	return h, nil
+}
+
+// Services reads all services at once, from one listing of systemd's. Where
+// the listing shows that something is wrong, the unit is read in full.
+func (s *Supervisor) Services(ctx context.Context) ([]units.Status, error) {
+	g := s.graph.Load()
+	loaded := map[string]units.Unit{}
+	listed, err := s.Systemd.Units(ctx)
+	if err != nil {
+		s.Logger.Debug("cannot list the units", "error", err)
+		return s.unknown(g, err), nil
+	}
+	for _, u := range listed {
+		if u.Active == "failed" || u.Sub == "auto-restart" {
+			if full, err := s.Systemd.Unit(ctx, u.Name); err == nil {
+				u = full
+			}
+		}
+		u.Digest = s.digest(u.Name)
+		loaded[u.Name] = u
+	}
+	var all []units.Status
+	for _, id := range s.ids(g) {
+		all = append(all, s.status(g, id, loaded))
+	}
+	return all, nil
+}
+
+// Status reads one service in full.
+func (s *Supervisor) Status(ctx context.Context, id units.ID) (units.Status, error) {
+	if err := id.Check(); err != nil {
+		return units.Status{}, err
+	}
+	g := s.graph.Load()
+	service, ok := g.Service(id)
+	if !ok {
+		if _, invalid := g.Problem(id); !invalid {
+			return units.Status{}, units.NoSuchService(id)
+		}
+	}
+	names := []string{}
+	for i := range service.Actions {
+		names = append(names, service.UnitOf(i))
+	}
+	for _, dep := range g.Requires(id) {
+		names = append(names, dep.Unit())
+	}
+	loaded := map[string]units.Unit{}
+	for _, name := range names {
+		u, err := s.Systemd.Unit(ctx, name)
+		if err != nil {
+			st := s.status(g, id, nil)
+			st.State, st.Reason = units.StateUnknown, "systemd could not be asked: "+err.Error()
+			return st, nil
+		}
+		loaded[name] = u
+	}
+	return s.status(g, id, loaded), nil
+}
+
+// ids are all registered services, also those that can't be read.
+func (s *Supervisor) ids(g *plan.Graph) []units.ID {
+	set := map[units.ID]bool{}
+	for _, id := range slices.Concat(g.Order(), g.Broken()) {
+		set[id] = true
+	}
+	return slices.SortedFunc(maps.Keys(set), func(a, b units.ID) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// status puts together what the store wants and what systemd has.
+func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.Unit) units.Status {
+	service, ok := g.Service(id)
+	problem := s.problem(id)
+	st := units.Status{ID: id, Description: service.Description, Wanted: service.Wanted}
+	if !ok {
+		st.State, st.Unit = units.StateBlocked, units.Unit{Name: id.Unit(), Load: "not-found", Active: "inactive"}
+		if problem != nil {
+			st.Reason, st.Remedy = problem.Message, problem.Remedy
+		}
+		return st
+	}
+	unit := func(name string) units.Unit {
+		if u, ok := loaded[name]; ok {
+			return u
+		}
+		return units.Unit{Name: name, Load: "not-found", Active: "inactive", Sub: "dead"}
+	}
+	digest := service.Digest()
+	var actions []units.Unit
+	for i, a := range service.Actions {
+		u := unit(service.UnitOf(i))
+		actions = append(actions, u)
+		st.Actions = append(st.Actions, units.ActionStatus{Name: a.Name, Unit: u})
+		if u.Loaded() && u.Digest != "" && u.Digest != digest {
+			st.Stale = true
+		}
+	}
+	var down []units.Unit
+	for _, dep := range g.Requires(id) {
+		if u := unit(dep.Unit()); u.Active == "failed" {
+			down = append(down, u)
+		}
+	}
+	st.Unit = units.Unit{Name: id.Unit(), Load: "not-found", Active: "inactive", Sub: "dead"}
+	if p := service.Primary(); p >= 0 {
+		st.Unit = actions[p]
+	}
+	reading := plan.Read(service, actions, down, problem)
+	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
+	return st
+}
+
+// unknown is every service when systemd can't be asked.
+func (s *Supervisor) unknown(g *plan.Graph, err error) []units.Status {
+	var all []units.Status
+	for _, id := range s.ids(g) {
+		st := s.status(g, id, nil)
+		st.State, st.Reason, st.Remedy = units.StateUnknown, "systemd could not be asked: "+err.Error(), ""
+		all = append(all, st)
+	}
+	return all
+}
+
+func (s *Supervisor) digest(unit string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.digests[unit]
+}
+
+// Definition is what is registered.
+func (s *Supervisor) Definition(ctx context.Context, id units.ID) (units.Service, error) {
+	if err := id.Check(); err != nil {
+		return units.Service{}, err
+	}
+	g := s.graph.Load()
+	service, ok := g.Service(id)
+	if !ok {
+		if p, invalid := g.Problem(id); invalid {
+			return service, &units.Error{Code: units.CodeInvalidDefinition, Message: p.Message, Remedy: p.Remedy}
+		}
+		return service, units.NoSuchService(id)
+	}
+	return service, nil
+}
+
+// Logs reads the supervisor's own events.
+func (s *Supervisor) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, error) {
+	return s.Store.Logs(ctx, f)
+}
+
+// Job reads one job.
+func (s *Supervisor) Job(ctx context.Context, id int64) (units.Job, error) {
+	return s.Store.Job(ctx, id)
+}
+
+// WaitReady answers when the job is ready, or over.
+func (s *Supervisor) WaitReady(ctx context.Context, id int64) (units.Job, error) {
+	return s.history.wait(ctx, id, func(j units.Job) bool { return j.Phase != units.PhasePending })
+}
+
+// Wait answers when the job is over.
+func (s *Supervisor) Wait(ctx context.Context, id int64) (units.Job, error) {
+	return s.history.wait(ctx, id, func(j units.Job) bool { return j.Phase.Terminal() })
+}

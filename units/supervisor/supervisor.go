@@ -1,0 +1,169 @@
+// Package supervisor is the heart of the daemon: the boot sequence, the main
+// loop, and what the API asks of it.
+//
+// What lives here are effects, in the order that plan decided: it asks the
+// store what should run and systemd what runs, and it holds no truth of its
+// own but what it can ask for again. What never may: SQL, the bus, a format
+// for people. It declares the small interfaces that it needs of both.
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
+)
+
+// Systemd is PID 1. The channels of Start, Stop and Restart give the result of
+// systemd's job and are closed; closed without a result, the connection was lost.
+type Systemd interface {
+	Version() int
+	// Units lists hero_proc's units, with what a listing tells of them.
+	Units(ctx context.Context) ([]units.Unit, error)
+	// Unit reads one unit in full. One that isn't there is Load "not-found".
+	Unit(ctx context.Context, name string) (units.Unit, error)
+	Make(ctx context.Context, set transient.Set) error
+	Start(ctx context.Context, unit, mode string) (<-chan string, error)
+	Stop(ctx context.Context, unit, mode string) (<-chan string, error)
+	Restart(ctx context.Context, unit, mode string) (<-chan string, error)
+	// Pin keeps a unit loaded for as long as the connection lives.
+	Pin(ctx context.Context, unit string) error
+	// Unload takes units away that are not alive, also where others refer to them.
+	Unload(ctx context.Context, names ...string) error
+	ResetFailed(ctx context.Context, unit string) error
+	// Wake gets a value when there is something to Take.
+	Wake() <-chan struct{}
+	Take() units.Changes
+}
+
+// Store is what should run, and what ran.
+type Store interface {
+	Services(ctx context.Context) ([]units.Registered, error)
+	UpdateService(ctx context.Context, id units.ID, change func(old *units.Service) (units.Service, error)) (units.Service, error)
+	RemoveService(ctx context.Context, id units.ID) error
+	SaveJobs(ctx context.Context, records []units.Record) error
+	Job(ctx context.Context, id int64) (units.Job, error)
+	LiveJobs(ctx context.Context) ([]units.Job, error)
+	JobByInvocation(ctx context.Context, invocation string) (units.Job, bool, error)
+	LastJob(ctx context.Context, unit string) (units.Job, bool, error)
+	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
+	// BackUpIfChanged makes a backup when a definition has changed since the last one.
+	BackUpIfChanged(ctx context.Context) error
+}
+
+// Journal takes structured entries; it does not block.
+type Journal interface {
+	Send(units.Event) error
+}
+
+// LogQueue is the bounded queue before the logs table.
+type LogQueue interface {
+	Append(units.Event)
+	Flush(ctx context.Context) error
+	Dropped() uint64
+}
+
+// Policy is what the environment says.
+type Policy struct {
+	// NoAutostartDB leaves hero_db alone at boot.
+	NoAutostartDB bool
+	// HeroDB is the service to ensure.
+	HeroDB units.ID
+	// StartTimeout is how long hero_db is waited for.
+	StartTimeout time.Duration
+}
+
+// settle is how long a hero_db that can't say that it is ready must stay up
+// before it counts as started. A program that fails at once, as for a bad
+// flag, does so within some ten milliseconds.
+const settle = 300 * time.Millisecond
+
+// Options are the parts that a supervisor is made of.
+type Options struct {
+	Store   Store
+	Systemd Systemd
+	Journal Journal
+	Queue   LogQueue
+	// Notify tells the service manager a state: sd_notify(3).
+	Notify func(state string)
+	// Watchdog is how often the service manager wants to hear of us; 0 is never.
+	Watchdog time.Duration
+	Policy   Policy
+	// Found is what is to be reported of the way here: of opening the store.
+	Found   []units.Event
+	Version string
+	Logger  *slog.Logger
+	Now     func() time.Time
+}
+
+// Supervisor is one daemon's state. What it keeps in memory can be had again
+// from the store and from systemd.
+type Supervisor struct {
+	Options
+	started time.Time
+	history *history
+	ready   atomic.Bool
+	graph   atomic.Pointer[plan.Graph]
+	// tasks are the goroutines that wait for systemd's jobs; life ends them.
+	tasks sync.WaitGroup
+	life  context.Context
+	end   context.CancelFunc
+
+	// control is held while definitions change and while units are loaded, so
+	// that the store and systemd change together. Nobody waits for a job
+	// under it.
+	control sync.Mutex
+	makes   int // sets made so far, for the name of the next one
+
+	mu sync.Mutex
+	// digests has, for each loaded unit, that of the definition it has.
+	digests map[string]string
+	// refused has what systemd said to a definition that it would not load.
+	refused      map[units.ID]plan.Problem
+	heroDB       string // as in units.Health
+	heroDBReason string
+}
+
+// New makes a supervisor; Run brings it to life.
+func New(o Options) *Supervisor {
+	s := &Supervisor{
+		Options: o,
+		started: o.Now(),
+		digests: map[string]string{},
+		refused: map[units.ID]plan.Problem{},
+		heroDB:  "pending",
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.history = newHistory(o.Store, o.Logger, o.Now)
+	s.graph.Store(plan.NewGraph(nil))
+	return s
+}
+
+// reread makes the graph anew from the store.
+func (s *Supervisor) reread(ctx context.Context) error {
+	rows, err := s.Store.Services(ctx)
+	if err != nil {
+		return err
+	}
+	s.graph.Store(plan.NewGraph(rows))
+	return nil
+}
+
+// problem is why the service can't be started: found in its definition, or
+// told by systemd when it was loaded.
+func (s *Supervisor) problem(id units.ID) *plan.Problem {
+	if p, ok := s.graph.Load().Problem(id); ok {
+		return &p
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.refused[id]; ok {
+		return &p
+	}
+	return nil
+}
