@@ -1,0 +1,204 @@
+package supervisor_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/integration/privatebus"
+	"forge.ourworld.tf/lhumina_code/hero_proc/store"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/supervisor"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/systemd"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/systemd/systemdtest"
+)
+
+// world is a machine: a bus with a systemd on it, and a directory with a
+// store. Daemons come and go in it.
+type world struct {
+	t    *testing.T
+	bus  *privatebus.Bus
+	pid1 *systemdtest.Systemd
+	dir  string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	bus := privatebus.Start(t)
+	return &world{t: t, bus: bus, pid1: systemdtest.Start(t, bus), dir: t.TempDir()}
+}
+
+// daemon is a running supervisor: the real store, the real adapter.
+type daemon struct {
+	*supervisor.Supervisor
+	w       *world
+	manager *systemd.Manager
+	kill    func()
+
+	mu     sync.Mutex
+	events []units.Event
+	states []string
+	ready  chan struct{}
+}
+
+func (d *daemon) Send(e units.Event) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.events = append(d.events, e)
+	return nil
+}
+
+func (d *daemon) notify(state string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.states = append(d.states, state)
+	if strings.HasPrefix(state, "READY=1") {
+		close(d.ready)
+	}
+}
+
+// reported are the events so far, as "code service".
+func (d *daemon) reported() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []string
+	for _, e := range d.events {
+		all = append(all, strings.TrimSuffix(fmt.Sprintf("%s %s", e.Code, e.Service), " /"))
+	}
+	return all
+}
+
+// boot starts a daemon and waits until it is ready.
+func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	db, found, err := store.Open(ctx, w.dir, store.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	queue := store.NewLogQueue(db, 100)
+	manager, err := systemd.Connect(ctx, systemd.Options{Dial: w.bus.Dial})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d := &daemon{w: w, manager: manager, ready: make(chan struct{})}
+	p := supervisor.Policy{HeroDB: units.ID{Context: "core", Name: "hero_db"}, StartTimeout: 20 * time.Second}
+	for _, set := range policy {
+		set(&p)
+	}
+	d.Supervisor = supervisor.New(supervisor.Options{
+		Store: db, Systemd: manager, Journal: d, Queue: queue, Notify: d.notify, Policy: p, Found: found,
+		Version: "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
+	})
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := d.Run(ctx); err != nil {
+			w.t.Errorf("the supervisor ended: %v", err)
+		}
+	})
+	d.kill = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		manager.Close()
+		if err := queue.Close(context.Background()); err != nil {
+			w.t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.t.Cleanup(d.kill)
+	select {
+	case <-d.ready:
+	case <-time.After(30 * time.Second):
+		w.t.Fatalf("not ready in 30 s; reported: %q", d.reported())
+	}
+	return d
+}
+
+// define registers services, each a definition of context core: name, command
+// and further keys.
+func (d *daemon) define(defs ...map[string]any) {
+	d.w.t.Helper()
+	for _, def := range defs {
+		if err := d.Set(d.w.t.Context(), def, false); err != nil {
+			d.w.t.Fatalf("cannot set %v: %v", def["name"], err)
+		}
+	}
+}
+
+func def(name, exec string, more ...any) map[string]any {
+	action := map[string]any{"name": "main", "exec": exec, "restart": "no"}
+	d := map[string]any{"name": name, "actions": []map[string]any{action}}
+	for i := 0; i < len(more); i += 2 {
+		if key := more[i].(string); key == "ready" {
+			action[key] = more[i+1]
+		} else {
+			d[key] = more[i+1]
+		}
+	}
+	return d
+}
+
+func (d *daemon) status(name string) units.Status {
+	d.w.t.Helper()
+	s, err := d.Status(d.w.t.Context(), units.ID{Context: "core", Name: name})
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	return s
+}
+
+// await waits until the service reads as state.
+func (d *daemon) await(name string, state units.State) units.Status {
+	d.w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s := d.status(name)
+		if s.State == state {
+			return s
+		}
+		if time.Now().After(deadline) {
+			d.w.t.Fatalf("%s is %s (%s), want %s; reported: %q", name, s.State, s.Reason, state, d.reported())
+		}
+	}
+}
+
+func (d *daemon) expect(want ...string) {
+	d.w.t.Helper()
+	if got := d.reported(); !slices.Equal(got, want) {
+		d.w.t.Errorf("reported %q, want %q", got, want)
+	}
+}
+
+// Before READY=1 everything that was reported is in the logs table too.
+func (d *daemon) expectLog(want ...string) {
+	d.w.t.Helper()
+	entries, err := d.Logs(d.w.t.Context(), units.LogFilter{Source: units.SourceHeroDB})
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, fmt.Sprintf("%s %s", e.Code, e.Level))
+	}
+	if !slices.Equal(got, want) {
+		d.w.t.Errorf("the log has %q, want %q", got, want)
+	}
+}
+
+// job is the newest job of a service, found from its unit's invocation.
+func (d *daemon) job(name string) (units.Job, bool) {
+	d.w.t.Helper()
+	id := units.ID{Context: "core", Name: name}
+	job, err := d.Start(d.w.t.Context(), id) // what runs is left as it is
+	if err != nil {
+		d.w.t.Fatal(err)
+	}
+	return job, job.InvocationID != "" && job.InvocationID == d.status(name).Unit.InvocationID
+}
