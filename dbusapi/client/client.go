@@ -1,0 +1,219 @@
+// Package client calls hero_proc over D-Bus: the command line's only way to
+// the daemon, and everybody's SDK.
+//
+// What lives here is one method for each call of the API, in the domain's
+// types. What never may: a decision about services, a retry that the caller
+// didn't ask for, or a second spelling of what the wire looks like.
+//
+// Every error is a *units.Error with the daemon's code and, where there is
+// one, the remedy. [units.CodeNotRunning] means that the daemon is not on the bus.
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// CallTimeout is the deadline of a call whose context has none. Wait and
+// WaitReady have no deadline but their context's.
+const CallTimeout = 30 * time.Second
+
+// Client is a connection to the bus. Many goroutines may use it at once. It
+// does not connect again: when the bus went away, dial a new one.
+type Client struct {
+	conn *dbus.Conn
+}
+
+// Dial connects to the system bus, or to $DBUS_SYSTEM_BUS_ADDRESS. ctx bounds
+// the dialling alone. It does not ask whether the daemon is there.
+func Dial(ctx context.Context) (*Client, error) { return DialAddress(ctx, "") }
+
+// DialAddress connects to the bus at a D-Bus address such as unix:path=/run/bus.
+func DialAddress(ctx context.Context, address string) (*Client, error) {
+	conn, err := wire.Dial(ctx, address, wire.MaxMessage)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fromBus(ctx.Err())
+		}
+		return nil, notRunning("hero_proc can't be reached: %w", err)
+	}
+	return &Client{conn}, nil
+}
+
+// Close ends the connection, and with it every call in flight.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Health is what the supervisor says of itself.
+func (c *Client) Health(ctx context.Context) (units.Health, error) {
+	return properties(ctx, c, wire.RootPath, wire.ManagerInterface, wire.Health)
+}
+
+// Services is the status of all registered services.
+func (c *Client) Services(ctx context.Context) ([]units.Status, error) {
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListServices")
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.Status.DecodeAll(rows))
+}
+
+// Status is that of one service.
+func (c *Client) Status(ctx context.Context, id units.ID) (units.Status, error) {
+	if err := id.Check(); err != nil {
+		return units.Status{}, err
+	}
+	return properties(ctx, c, wire.ServicePath(id), wire.ServiceInterface, wire.Status)
+}
+
+// Definition is a service's definition, in the shapes of JSON. For a caller
+// who is not root it has no environments and credentials, and the key
+// [wire.EnvWithheld]; [Client.Set] refuses such a definition.
+func (c *Client) Definition(ctx context.Context, id units.ID) (map[string]any, error) {
+	if err := id.Check(); err != nil {
+		return nil, err
+	}
+	def, err := call[dict](ctx, c, CallTimeout, wire.ServicePath(id), wire.ServiceInterface+".GetDefinition", uint64(0))
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.DecodeDefinition(def))
+}
+
+// Set registers a service; with merge, it lays def over what is registered.
+func (c *Client) Set(ctx context.Context, def map[string]any, merge bool) error {
+	out, err := wire.EncodeDefinition(def)
+	if err != nil {
+		return err
+	}
+	_, err = call[none](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".SetService", out, flag(merge, wire.FlagMerge))
+	return err
+}
+
+// Remove takes a service out of the store; with stop, it is stopped first.
+func (c *Client) Remove(ctx context.Context, id units.ID, stop bool) error {
+	_, err := call[none](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".RemoveService", id.Context, id.Name, flag(stop, wire.FlagStop))
+	return err
+}
+
+// Start starts a service and returns at once with the job; [Client.WaitReady]
+// tells how it went. A job without an ID means that there was nothing to do.
+func (c *Client) Start(ctx context.Context, id units.ID) (units.Job, error) {
+	return c.control(ctx, "StartService", id)
+}
+
+// Stop stops a service and returns at once with the job that ends;
+// [Client.Wait] returns when it has. A job without an ID means that there was
+// nothing to do.
+func (c *Client) Stop(ctx context.Context, id units.ID) (units.Job, error) {
+	return c.control(ctx, "StopService", id)
+}
+
+// Restart stops a service if it runs, starts it, and returns at once with the
+// new job.
+func (c *Client) Restart(ctx context.Context, id units.ID) (units.Job, error) {
+	return c.control(ctx, "RestartService", id)
+}
+
+// Job is a job as it is now.
+func (c *Client) Job(ctx context.Context, job int64) (units.Job, error) {
+	if job <= 0 {
+		return units.Job{}, noSuchJob(job)
+	}
+	return properties(ctx, c, wire.JobPath(job), wire.JobInterface, wire.Job)
+}
+
+// WaitReady returns when the job is running, which means ready, or terminal.
+func (c *Client) WaitReady(ctx context.Context, job int64) (units.Job, error) {
+	return c.wait(ctx, "WaitReady", job)
+}
+
+// Wait returns when the job is terminal. The daemon gives a wait up after an
+// hour, with [units.CodeTimeout].
+func (c *Client) Wait(ctx context.Context, job int64) (units.Job, error) {
+	return c.wait(ctx, "Wait", job)
+}
+
+// Logs are the newest entries that the filter selects, the oldest of them first.
+func (c *Client) Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error) {
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".QueryLogs", wire.EncodeFilter(filter))
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.LogEntry.DecodeAll(rows))
+}
+
+func (c *Client) control(ctx context.Context, member string, id units.ID) (units.Job, error) {
+	path, err := call[dbus.ObjectPath](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+"."+member, id.Context, id.Name, uint64(0))
+	if err != nil {
+		return units.Job{}, err
+	}
+	if path == wire.NoJob {
+		return units.Job{Service: id}, nil
+	}
+	return c.Job(ctx, wire.ParsePath(path).Job)
+}
+
+func (c *Client) wait(ctx context.Context, member string, job int64) (units.Job, error) {
+	if job <= 0 {
+		return units.Job{}, noSuchJob(job)
+	}
+	row, err := call[dict](ctx, c, 0, wire.JobPath(job), wire.JobInterface+"."+member, uint64(0))
+	if err != nil {
+		return units.Job{}, err
+	}
+	return decoded(wire.Job.Decode(row))
+}
+
+type (
+	dict = map[string]dbus.Variant
+	none struct{} // no answer but that it is done
+)
+
+// call makes a call that answers a T. timeout holds if ctx has no deadline; 0
+// is none. There is no conversion: dbus.Store would cost a copy of each value.
+func call[T any](ctx context.Context, c *Client, timeout time.Duration, path dbus.ObjectPath, method string, in ...any) (out T, err error) {
+	if _, ok := ctx.Deadline(); !ok && timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	reply := c.conn.Object(wire.BusName, path).CallWithContext(ctx, method, 0, in...)
+	if reply.Err != nil {
+		return out, fromBus(reply.Err)
+	}
+	body := append(reply.Body, none{}) // which stands for an empty one
+	out, ok := body[0].(T)
+	if !ok {
+		return out, garbled(fmt.Errorf("%s answered %q", method, dbus.SignatureOf(reply.Body...)))
+	}
+	return out, nil
+}
+
+// properties reads all properties of an object into a T.
+func properties[T any](ctx context.Context, c *Client, path dbus.ObjectPath, iface string, table wire.Table[T]) (v T, err error) {
+	row, err := call[dict](ctx, c, CallTimeout, path, wire.PropertiesInterface+".GetAll", iface)
+	if err != nil {
+		return v, err
+	}
+	return decoded(table.Decode(row))
+}
+
+func decoded[T any](v T, err error) (T, error) {
+	if err != nil {
+		return v, garbled(err)
+	}
+	return v, nil
+}
+
+func flag(set bool, bit uint64) uint64 {
+	if set {
+		return bit
+	}
+	return 0
+}

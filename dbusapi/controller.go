@@ -1,0 +1,33 @@
+package dbusapi
+
+import (
+	"context"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// Controller is what stands behind the API. Its methods are called in many
+// goroutines at once, and return soon after their context ends. An error that
+// is not a [units.Error] is internal: the caller doesn't see it, the log does.
+type Controller interface {
+	Health(ctx context.Context) (units.Health, error)
+	Services(ctx context.Context) ([]units.Status, error)
+	Status(ctx context.Context, id units.ID) (units.Status, error)
+	Definition(ctx context.Context, id units.ID) (units.Service, error)
+	// Set registers def, or lays it over what is registered.
+	Set(ctx context.Context, def map[string]any, merge bool) error
+	// Remove takes the service out of the store; with stop, it stops it first.
+	Remove(ctx context.Context, id units.ID, stop bool) error
+	// Start, Stop and Restart return at once with the job. One without a
+	// number means that there was nothing to do.
+	Start(ctx context.Context, id units.ID) (units.Job, error)
+	Stop(ctx context.Context, id units.ID) (units.Job, error)
+	Restart(ctx context.Context, id units.ID) (units.Job, error)
+	Job(ctx context.Context, job int64) (units.Job, error)
+	// WaitReady returns once the job is running or terminal.
+	WaitReady(ctx context.Context, job int64) (units.Job, error)
+	// Wait returns once the job is terminal.
+	Wait(ctx context.Context, job int64) (units.Job, error)
+	// Logs returns the newest rows that the filter selects, oldest first.
+	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
+}

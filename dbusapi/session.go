@@ -1,0 +1,241 @@
+package dbusapi
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/authz"
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+const busDaemon = "org.freedesktop.DBus"
+
+// Bounds of one call.
+const (
+	callTimeout = 30 * time.Second
+	waitTimeout = time.Hour
+	uidTimeout  = 5 * time.Second
+	maxBody     = 1 << 20 // bytes of the message
+)
+
+// session serves the calls of one connection. It is the connection's
+// dbus.Handler, in the place of godbus's own, which reads its map of objects
+// unlocked, counts nothing and recovers from nothing.
+type session struct {
+	*Server
+	ctx  context.Context // the server's
+	live context.Context // ends before that when the connection breaks
+
+	mu      sync.Mutex
+	senders map[string]*presence
+}
+
+// presence is a sender with calls that end when it leaves the bus.
+type presence struct {
+	ctx    context.Context
+	gone   context.CancelFunc
+	inside int
+}
+
+// attend is a context that ends when sender leaves the bus.
+func (s *session) attend(sender string) (ctx context.Context, done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.senders[sender]
+	if p == nil {
+		p = &presence{}
+		p.ctx, p.gone = context.WithCancel(s.live)
+		s.senders[sender] = p
+	}
+	p.inside++
+	return p.ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if p.inside--; p.inside == 0 {
+			p.gone()
+			delete(s.senders, sender)
+		}
+	}
+}
+
+// DeliverSignal hears who left. godbus calls it from its reader, so it must
+// not wait: dbus.SignalHandler.
+func (s *session) DeliverSignal(iface, member string, signal *dbus.Signal) {
+	if signal.Sender != busDaemon || iface != busDaemon || member != "NameOwnerChanged" || len(signal.Body) != 3 {
+		return
+	}
+	name, _ := signal.Body[0].(string)
+	if owner, ok := signal.Body[2].(string); !ok || owner != "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.senders[name]; p != nil {
+		p.gone()
+	}
+}
+
+// LookupObject and the lookups after it find everything: what there is, and
+// how to say that there isn't, is decided in one place, [session.answer].
+func (s *session) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
+	return target{session: s, path: path}, true
+}
+
+// target is what a call names. It is dbus.ServerObject, dbus.Interface and
+// dbus.Method at once.
+type target struct {
+	session       *session
+	path          dbus.ObjectPath
+	iface, member string // iface may be "": the member of any
+}
+
+func (t target) LookupInterface(iface string) (dbus.Interface, bool) {
+	t.iface = iface
+	return t, true
+}
+
+func (t target) LookupMethod(member string) (dbus.Method, bool) {
+	t.member = member
+	return t, true
+}
+
+func (t target) NumArguments() int     { return 0 }
+func (t target) NumReturns() int       { return 0 }
+func (t target) ArgumentValue(int) any { return nil }
+func (t target) ReturnValue(int) any   { return nil }
+
+// message is a call as it came in.
+type message struct {
+	*dbus.Message
+	conn   *dbus.Conn
+	sender string
+}
+
+func (m message) signature() string {
+	s, _ := m.Headers[dbus.FieldSignature].Value().(dbus.Signature)
+	return s.String()
+}
+
+// size is that of the encoded message, in bytes.
+func (m message) size() (size counter) {
+	_ = m.EncodeTo(&size, binary.LittleEndian)
+	return size
+}
+
+type counter int
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// DecodeArguments decodes nothing: it hands on the message, with who sent it.
+func (t target) DecodeArguments(conn *dbus.Conn, sender string, msg *dbus.Message, _ []any) ([]any, error) {
+	return []any{message{msg, conn, sender}}, nil
+}
+
+// Call answers a call.
+func (t target) Call(args ...any) ([]any, error) {
+	msg := args[0].(message)
+	out, err := t.session.answer(t, msg)
+	if err == nil {
+		return out, nil
+	}
+	if msg.Flags&dbus.FlagNoReplyExpected != 0 {
+		return nil, nil // godbus would send the error all the same
+	}
+	return nil, wire.ToError(err)
+}
+
+func (s *session) answer(t target, msg message) (out []any, err error) {
+	log := s.Logger.With("path", t.path, "interface", t.iface, "member", t.member, "sender", msg.sender)
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = nil, fmt.Errorf("panic: %v", r)
+			log = log.With("stack", string(debug.Stack()))
+		}
+		var protocol *dbus.Error
+		if err != nil && units.CodeOf(err) == units.CodeInternal && !errors.As(err, &protocol) {
+			log.Error("a call failed inside", "error", err)
+		}
+	}()
+	if err := s.gate.enter(msg.sender); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave(msg.sender)
+
+	object := wire.ParsePath(t.path)
+	m, err := find(object, t.iface, t.member)
+	if err != nil {
+		return nil, err
+	}
+	if got, want := msg.signature(), m.in.signature(); got != want {
+		return nil, units.Errorf(units.CodeInvalidArgument, "%s was called with %q; want %q", m.member, got, want)
+	}
+	if msg.size() > maxBody {
+		return nil, units.Errorf(units.CodeLimitsExceeded, "the message is longer than %d bytes", maxBody)
+	}
+	parent, timeout := s.ctx, callTimeout
+	if m.waits {
+		attended, done := s.attend(msg.sender)
+		defer done()
+		parent, timeout = attended, waitTimeout
+	}
+	ctx, cancel := context.WithTimeout(parent, timeout)
+	defer cancel()
+	uid, err := s.whoCalls(ctx, msg)
+	if err != nil {
+		return nil, err
+	}
+	if err := authz.Check(uid, m.access, m.member); err != nil {
+		return nil, err
+	}
+	out, err = m.handle(ctx, &call{Controller: s.Controller, object: object, uid: uid, args: msg.Body})
+	if err != nil {
+		return nil, ended(err, timeout)
+	}
+	// godbus panics, where nobody can recover, on what has no D-Bus type.
+	if got, want := dbus.SignatureOf(out...).String(), m.out.signature(); got != want {
+		return nil, fmt.Errorf("%s answered %q; want %q", m.member, got, want)
+	}
+	return out, nil
+}
+
+// whoCalls is the user whose connection the call came from.
+func (s *session) whoCalls(ctx context.Context, msg message) (uint32, error) {
+	ctx, cancel := context.WithTimeout(ctx, uidTimeout)
+	defer cancel()
+	uid, err := s.UID(ctx, msg.conn, msg.sender)
+	if err != nil {
+		return 0, units.Errorf(units.CodeAccessDenied, "cannot tell who calls: %w", err)
+	}
+	return uid, s.gate.admit(uid)
+}
+
+// askUID asks the bus: D-Bus specification, GetConnectionUnixUser.
+func askUID(ctx context.Context, conn *dbus.Conn, sender string) (uid uint32, err error) {
+	err = conn.BusObject().CallWithContext(ctx, busDaemon+".GetConnectionUnixUser", 0, sender).Store(&uid)
+	return uid, err
+}
+
+// ended gives an error that is only the end of the call's context its code.
+func ended(err error, timeout time.Duration) error {
+	var known *units.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return units.Errorf(units.CodeTimeout, "no answer within %v", timeout)
+	case errors.Is(err, context.Canceled):
+		return units.Errorf(units.CodeCanceled, "given up: the caller left, or hero_proc is stopping")
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package dbusapi
+
+import (
+	"context"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/authz"
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// method is a row of the method table. The introspection XML and the bus
+// policy say the same as the table; a test holds them together.
+type method struct {
+	iface, member string
+	in, out       arguments
+	access        authz.Access
+	handle        func(context.Context, *call) ([]any, error)
+	waits         bool // it answers when a job does, or the caller leaves
+}
+
+// argument is an argument's name and its D-Bus type.
+type argument struct{ name, sig string }
+
+type arguments []argument
+
+func (as arguments) signature() (s string) {
+	for _, a := range as {
+		s += a.sig
+	}
+	return s
+}
+
+// What methods take and answer.
+var (
+	nothing = arguments{}
+	flags   = argument{"flags", "t"}
+	service = arguments{{"context", "s"}, {"name", "s"}}
+	act     = arguments{{"context", "s"}, {"name", "s"}, flags}
+	theJob  = arguments{{"job", "o"}}
+)
+
+// methods is the method table.
+var methods = []method{
+	{wire.ManagerInterface, "ListServices", nothing, arguments{{"services", "aa{sv}"}}, authz.Read, listServices, false},
+	{wire.ManagerInterface, "GetService", service, arguments{{"service", "o"}}, authz.Read, getService, false},
+	{wire.ManagerInterface, "SetService", arguments{{"definition", "a{sv}"}, flags}, nothing, authz.Change, setService, false},
+	{wire.ManagerInterface, "RemoveService", act, nothing, authz.Change, removeService, false},
+	{wire.ManagerInterface, "StartService", act, theJob, authz.Change, control(Controller.Start), false},
+	{wire.ManagerInterface, "StopService", act, theJob, authz.Change, control(Controller.Stop), false},
+	{wire.ManagerInterface, "RestartService", act, theJob, authz.Change, control(Controller.Restart), false},
+	{wire.ManagerInterface, "GetJob", arguments{{"id", "t"}}, theJob, authz.Read, getJob, false},
+	{wire.ManagerInterface, "QueryLogs", arguments{{"filter", "a{sv}"}}, arguments{{"entries", "aa{sv}"}}, authz.Read, queryLogs, false},
+
+	{wire.ServiceInterface, "GetDefinition", arguments{flags}, arguments{{"definition", "a{sv}"}}, authz.Read, getDefinition, false},
+
+	{wire.JobInterface, "Wait", arguments{flags}, arguments{{"job", "a{sv}"}}, authz.Read, wait(Controller.Wait), true},
+	{wire.JobInterface, "WaitReady", arguments{flags}, arguments{{"job", "a{sv}"}}, authz.Read, wait(Controller.WaitReady), true},
+
+	{wire.PropertiesInterface, "Get", arguments{{"interface_name", "s"}, {"property_name", "s"}}, arguments{{"value", "v"}}, authz.Read, getProperty, false},
+	{wire.PropertiesInterface, "GetAll", arguments{{"interface_name", "s"}}, arguments{{"props", "a{sv}"}}, authz.Read, getProperties, false},
+	{wire.PropertiesInterface, "Set", arguments{{"interface_name", "s"}, {"property_name", "s"}, {"value", "v"}}, nothing, authz.Change, setProperty, false},
+
+	{wire.IntrospectableInterface, "Introspect", nothing, arguments{{"xml_data", "s"}}, authz.Read, introspect, false},
+}
+
+// ownInterface is the interface that an object of that kind has beside the
+// standard ones.
+var ownInterface = map[wire.Kind]string{
+	wire.KindManager: wire.ManagerInterface,
+	wire.KindService: wire.ServiceInterface,
+	wire.KindJob:     wire.JobInterface,
+}
+
+// has says that an object of that kind has the interface.
+func has(kind wire.Kind, iface string) bool {
+	switch iface {
+	case wire.PropertiesInterface, wire.IntrospectableInterface, wire.PeerInterface:
+		return true
+	}
+	return iface == ownInterface[kind]
+}
+
+// find is the row for a call. With no interface, it is that of the first
+// interface that has the member: D-Bus specification, "Message Types".
+func find(o wire.Object, iface, member string) (*method, error) {
+	if o.Kind == wire.KindNone {
+		return nil, protocolError(wire.ErrUnknownObject, "there is no object "+string(o.Path))
+	}
+	if iface != "" && !has(o.Kind, iface) {
+		return nil, protocolError(wire.ErrUnknownInterface, string(o.Path)+" has no interface "+iface)
+	}
+	for i := range methods {
+		m := &methods[i]
+		if m.member == member && (m.iface == iface || iface == "") && has(o.Kind, m.iface) {
+			return m, nil
+		}
+	}
+	return nil, protocolError(wire.ErrUnknownMethod, string(o.Path)+" has no method "+member)
+}
+
+func protocolError(name, message string) error {
+	return dbus.NewError(name, []any{wire.Clean(message)})
+}
+
+// call is an authorised call. The types of its arguments are those of the table.
+type call struct {
+	Controller
+	object wire.Object
+	uid    uint32
+	args   []any
+}
+
+// service is the service that the first two arguments name.
+func (c *call) service() (units.ID, error) {
+	id := units.ID{Context: c.args[0].(string), Name: c.args[1].(string)}
+	return id, id.Check()
+}
+
+// flags are those of the last argument. known is all that there are.
+func (c *call) flags(known uint64) (uint64, error) {
+	flags := c.args[len(c.args)-1].(uint64)
+	if extra := flags &^ known; extra != 0 {
+		return 0, units.Errorf(units.CodeInvalidArgument, "flags are %#x; want none but %#x", flags, known)
+	}
+	return flags, nil
+}

@@ -1,0 +1,182 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// SystemBus is the address of the system bus, when $DBUS_SYSTEM_BUS_ADDRESS
+// names no other: dbus-daemon(1).
+const SystemBus = "unix:path=/run/dbus/system_bus_socket"
+
+// DialTimeout bounds connecting, authentication and greeting together.
+const DialTimeout = 10 * time.Second
+
+// Longest messages, in bytes.
+const (
+	// MaxMessage is what the system bus takes: dbus-daemon(1),
+	// max_message_size. It ends the connection of who sends a longer one.
+	MaxMessage = 32 << 20
+	// MaxCall is for the daemon to read: no call of ours comes near it, and
+	// decoding costs many times a message's size in memory.
+	MaxCall = 4 << 20
+)
+
+// Dial makes a connection of the caller's own to the bus at address, "" for
+// the system bus, and greets it. ctx bounds the dialling alone. A message that
+// is longer than longest bytes is thrown away unread.
+//
+// It is not dbus.Connect, because anybody on the bus may send a message to
+// anybody, and what godbus v5.2.4 can't decode ends the connection or the
+// process: an array of file descriptors panics in its reader, where nobody can
+// recover, and an a{bs} breaks the connection. So this connection takes no
+// file descriptors, and reads no message that godbus can't.
+func Dial(ctx context.Context, address string, longest int64, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	if address == "" {
+		address = os.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
+	}
+	if address == "" {
+		address = SystemBus
+	}
+	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
+	defer cancel()
+	var failed error
+	for one := range strings.SplitSeq(address, ";") {
+		socket, err := dialSocket(ctx, one)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		return greet(ctx, &guard{Conn: socket, in: bufio.NewReader(socket), longest: longest}, opts)
+	}
+	return nil, fmt.Errorf("cannot connect to the bus: %w", failed)
+}
+
+func dialSocket(ctx context.Context, address string) (net.Conn, error) {
+	keys, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return nil, fmt.Errorf("bus address %q is not of a unix socket", address)
+	}
+	for key := range strings.SplitSeq(keys, ",") {
+		name, value, _ := strings.Cut(key, "=")
+		value, err := dbus.UnescapeBusAddressValue(value)
+		if err != nil {
+			return nil, fmt.Errorf("bus address %q: %w", address, err)
+		}
+		switch name {
+		case "abstract":
+			value = "@" + value
+			fallthrough
+		case "path":
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, "unix", value)
+		}
+	}
+	return nil, fmt.Errorf("bus address %q has neither path nor abstract", address)
+}
+
+func greet(ctx context.Context, socket *guard, opts []dbus.ConnOption) (*dbus.Conn, error) {
+	conn, err := dbus.NewConn(socket, opts...)
+	if err != nil {
+		socket.Close()
+		return nil, fmt.Errorf("cannot use the connection to the bus: %w", err)
+	}
+	// Auth and Hello take no context, but they end with the connection.
+	undo := context.AfterFunc(ctx, func() { conn.Close() })
+	if err = conn.Auth(nil); err == nil {
+		err = conn.Hello()
+	}
+	if !undo() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("cannot log in to the bus: %w", err)
+	}
+	return conn, nil
+}
+
+// guard is the socket as godbus sees it: after the authentication, which is
+// lines of text, it reads whole messages, and those only that godbus can decode.
+type guard struct {
+	net.Conn
+	in      *bufio.Reader
+	longest int64
+	frames  bool         // authentication is over
+	frame   bytes.Buffer // what is still to be read of the message
+}
+
+// Write looks for the end of the authentication. godbus sends the line by
+// itself, and reads again only after it; so it does each message. The error
+// for one that is too long is of a type that makes an error of a reply.
+func (g *guard) Write(p []byte) (int, error) {
+	if len(p) > MaxMessage {
+		return 0, dbus.InvalidMessageError("longer than the bus takes")
+	}
+	if bytes.Equal(p, []byte("BEGIN\r\n")) {
+		g.frames = true
+	}
+	return g.Conn.Write(p)
+}
+
+func (g *guard) Read(p []byte) (int, error) {
+	if !g.frames {
+		return g.in.Read(p)
+	}
+	for g.frame.Len() == 0 {
+		if err := g.next(); err != nil {
+			return 0, err
+		}
+	}
+	return g.frame.Read(p)
+}
+
+// next reads a message: D-Bus specification, "Message Format".
+func (g *guard) next() error {
+	g.frame.Reset()
+	if g.frame.Cap() > 64<<10 {
+		g.frame = bytes.Buffer{} // one long message is no reason to keep the room
+	}
+	head, err := g.in.Peek(16)
+	if err != nil {
+		return err
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if head[0] == 'B' {
+		order = binary.BigEndian
+	}
+	body, fields := int64(order.Uint32(head[4:])), int64(order.Uint32(head[12:]))
+	size := 16 + (fields+7)/8*8 + body
+	if size > g.longest {
+		_, err := io.CopyN(io.Discard, g.in, size)
+		return err
+	}
+	if _, err := io.CopyN(&g.frame, g.in, size); err != nil {
+		return err
+	}
+	if !decodable(g.frame.Bytes()) {
+		g.frame.Reset()
+	}
+	return nil
+}
+
+func decodable(frame []byte) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	_, err := dbus.DecodeMessage(bytes.NewReader(frame))
+	return err == nil
+}

@@ -1,0 +1,53 @@
+package wire
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+)
+
+//go:embed *.xml
+var files embed.FS
+
+const doctype = `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
+`
+
+// The interfaces of each file, as they stand between <node> and </node>.
+var (
+	managerXML  = interfaces("tf.ourworld.HeroProc1.Manager.xml")
+	serviceXML  = interfaces("tf.ourworld.HeroProc1.Service.xml")
+	jobXML      = interfaces("tf.ourworld.HeroProc1.Job.xml")
+	standardXML = interfaces("org.freedesktop.DBus.xml")
+)
+
+func interfaces(file string) string {
+	text, err := files.ReadFile(file)
+	if err != nil {
+		panic(err) // it was there when this was compiled
+	}
+	_, rest, _ := strings.Cut(string(text), "<node>\n")
+	inner, _, _ := strings.Cut(rest, "</node>")
+	return inner
+}
+
+// Introspection is the introspection XML of an object of that kind, with its
+// children: D-Bus specification, "Introspection Data Format". The names of
+// children are elements of a path, so there is nothing in them to be escaped.
+func Introspection(kind Kind, children []string) string {
+	var b strings.Builder
+	b.WriteString(doctype + "<node>\n" + standardXML)
+	switch kind {
+	case KindManager:
+		b.WriteString(managerXML)
+	case KindService:
+		b.WriteString(serviceXML)
+	case KindJob:
+		b.WriteString(jobXML)
+	}
+	for _, child := range children {
+		fmt.Fprintf(&b, "  <node name=%q/>\n", child)
+	}
+	b.WriteString("</node>\n")
+	return b.String()
+}
