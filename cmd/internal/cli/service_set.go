@@ -1,0 +1,287 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// kind is how the value of a flag becomes that of a definition.
+type kind int
+
+const (
+	text    kind = iota
+	list         // each flag one more; a single empty one empties the list
+	pairs        // NAME=VALUE; a single empty one empties the map
+	inverse      // a switch that turns the key off
+)
+
+// field is a flag of "service set" that stands for a key of a definition.
+type field struct {
+	flag, key string
+	kind      kind
+	usage     string
+}
+
+var serviceFields = []field{
+	{"description", "description", text, "one `LINE` for people"},
+	{"status", "status", text, "what is wanted: `start` (at boot), stop, ignore or spec"},
+	{"requires", "requires", list, "a `SERVICE` that this one can't be without; again for more, '' for none"},
+	{"after", "after", list, "a `SERVICE` that starts first, if it starts; again for more, '' for none"},
+	{"wants", "wants", list, "a `SERVICE` to start first, that may fail; again for more, '' for none"},
+	{"conflicts", "conflicts", list, "a `SERVICE` that stops when this one starts; again for more, '' for none"},
+}
+
+var actionFields = []field{
+	{"exec", "exec", text, "the `COMMAND` to execute; quotes group words, there is no shell"},
+	{"oneshot", "is_process", inverse, "it runs to its end, instead of staying alive"},
+	{"depends-on", "depends_on", list, "an `ACTION` of this service that comes first; again for more, '' for none"},
+	{"env", "env", pairs, "an environment variable `NAME=VALUE`; again for more, '' for none; no secrets: other users can read it"},
+	{"credential", "credentials", pairs, "a secret `NAME=PATH`: systemd puts the file at $CREDENTIALS_DIRECTORY/NAME; again for more, '' for none"},
+	{"user", "user", text, "run as this `USER`"},
+	{"group", "group", text, "run as this `GROUP`"},
+	{"working-dir", "working_dir", text, "run in this `DIRECTORY`"},
+	{"ready", "ready", text, "ready once executed (`exec`) or once it says so by sd_notify (notify)"},
+	{"restart", "restart", text, "start again when it ends: no, `on-failure` or always"},
+	{"restart-delay", "restart_delay", text, "wait this `TIME` before it starts again, such as 1.5s"},
+	{"start-limit-burst", "start_limit_burst", text, "`COUNT` of starts after which systemd gives up"},
+	{"start-limit-interval", "start_limit_interval", text, "the `TIME` in which those starts count"},
+	{"timeout-start", "timeout_start", text, "the `TIME` it has to get ready"},
+	{"timeout-stop", "timeout_stop", text, "the `TIME` it has to stop before it is killed"},
+	{"kill-signal", "kill_signal", text, "the `SIGNAL` that asks it to stop, such as SIGINT"},
+	{"memory-max", "memory_max", text, "the memory it may use, in `BYTES` or such as 512M"},
+	{"cpu-quota", "cpu_quota", text, "the `PERCENT` of one CPU that it may use, such as 150%"},
+	{"tasks-max", "tasks_max", text, "the `COUNT` of processes and threads that it may have"},
+	{"open-files", "open_files", text, "the `COUNT` of files that it may have open"},
+	{"log-rate-interval", "log_rate_interval", text, "the `TIME` in which log lines are counted"},
+	{"log-rate-burst", "log_rate_burst", text, "the `COUNT` of log lines it may write in that time"},
+}
+
+func (c *call) setCommand() *cli.Command {
+	cmd := &cli.Command{
+		Name:      "set",
+		Usage:     "register a service, or change its definition",
+		ArgsUsage: "NAME --exec 'COMMAND' [OPTION]...\n       hero_proc service set --file FILE [--now]",
+		Description: `What is given is changed, lists and environments as a whole; what is not given
+stays. --file gives a whole definition, in JSON. A service that runs keeps its
+old definition until it is restarted.
+
+Example:
+   hero_proc service set hero_db --exec '/usr/bin/hero_db --dir /var/lib/hero_db'
+   hero_proc service set web --exec '/usr/bin/caddy run' --requires hero_db --now
+   hero_proc service set web --memory-max 512M --restart always
+   hero_proc service show web --json | hero_proc service set --file -`,
+		Flags: []cli.Flag{
+			contextFlag("the service's `CONTEXT`"),
+			&cli.StringFlag{Name: "action", Usage: "the `ACTION` that is meant, when the service has several or it is to be a new one"},
+			&cli.StringFlag{Name: "file", Usage: "read a whole definition from this JSON `FILE`, - for standard input"},
+			&cli.BoolFlag{Name: "now", Usage: "start it as well, and wait until it is ready"},
+		},
+		Action: waiting(c.set),
+	}
+	for _, f := range slices.Concat(serviceFields, actionFields) {
+		switch f.kind {
+		case inverse:
+			cmd.Flags = append(cmd.Flags, &cli.BoolFlag{Name: f.flag, Usage: f.usage})
+		case list, pairs:
+			cmd.Flags = append(cmd.Flags, &cli.StringSliceFlag{Name: f.flag, Usage: f.usage})
+		default:
+			cmd.Flags = append(cmd.Flags, &cli.StringFlag{Name: f.flag, Usage: f.usage})
+		}
+	}
+	return cmd
+}
+
+func (c *call) set(ctx context.Context, cc *cli.Context) error {
+	if cc.IsSet("file") {
+		return c.setFile(ctx, cc)
+	}
+	id, err := oneID(cc)
+	if err != nil {
+		return err
+	}
+	api, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	old, err := registered(ctx, api, id)
+	if err != nil {
+		return err
+	}
+	patch, err := definitionPatch(cc, id, old)
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, api, id, old, patch, true, cc.Bool("now"))
+}
+
+func (c *call) setFile(ctx context.Context, cc *cli.Context) error {
+	if err := noArgs(cc); err != nil {
+		return err
+	}
+	for _, name := range cc.LocalFlagNames() {
+		if name != "file" && name != "now" {
+			return usagef(cc, "%s has no place beside --file, which holds the whole definition", dashed(name))
+		}
+	}
+	def, err := readDefinition(c.Stdin, cc.String("file"))
+	if err != nil {
+		return err
+	}
+	name, _ := def["name"].(string)
+	contextName, ok := def["context"].(string)
+	if !ok {
+		contextName = units.DefaultContext
+	}
+	id := units.ID{Context: contextName, Name: name}
+	if err := id.Check(); err != nil {
+		return units.Errorf(units.CodeInvalidDefinition, "in %s: %w", cc.String("file"), err)
+	}
+	api, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	old, err := registered(ctx, api, id)
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, api, id, old, def, false, cc.Bool("now"))
+}
+
+// registered is the definition that the service has, nil for none.
+func registered(ctx context.Context, api API, id units.ID) (map[string]any, error) {
+	def, err := api.Definition(ctx, id)
+	if units.CodeOf(err) == units.CodeNoSuchService {
+		return nil, nil
+	}
+	return def, err
+}
+
+// definitionPatch is what the flags say, as a part of a definition.
+func definitionPatch(cc *cli.Context, id units.ID, old map[string]any) (map[string]any, error) {
+	patch := map[string]any{"context": id.Context, "name": id.Name}
+	if err := putFlags(cc, serviceFields, patch); err != nil {
+		return nil, err
+	}
+	action := map[string]any{}
+	if err := putFlags(cc, actionFields, action); err != nil {
+		return nil, err
+	}
+	if len(action) == 0 && !cc.IsSet("action") {
+		if old == nil && cc.String("status") != string(units.WantedSpec) {
+			return nil, usagef(cc, "%q is not registered; a new service needs --exec 'COMMAND'", id.String())
+		}
+		return patch, nil
+	}
+	// Without a name, the daemon takes the sole action to be meant.
+	names := actionNames(old)
+	switch {
+	case cc.IsSet("action"):
+		action["name"] = cc.String("action")
+	case len(names) > 1:
+		return nil, usagef(cc, "%q has the actions %s; say by --action which one is meant", id.String(), strings.Join(names, ", "))
+	}
+	patch["actions"] = []map[string]any{action}
+	return patch, nil
+}
+
+func actionNames(def map[string]any) []string {
+	var names []string
+	for _, a := range actionsOf(def) {
+		names = append(names, fmt.Sprint(a["name"]))
+	}
+	return names
+}
+
+// putFlags puts the value of each flag that was given under its key.
+func putFlags(cc *cli.Context, fields []field, into map[string]any) error {
+	for _, f := range fields {
+		if !cc.IsSet(f.flag) {
+			continue
+		}
+		switch f.kind {
+		case inverse:
+			into[f.key] = !cc.Bool(f.flag)
+		case list:
+			into[f.key] = slices.DeleteFunc(cc.StringSlice(f.flag), func(s string) bool { return s == "" })
+		case pairs:
+			m := map[string]string{}
+			for i, s := range cc.StringSlice(f.flag) {
+				if s == "" {
+					continue
+				}
+				k, v, ok := strings.Cut(s, "=")
+				if !ok || k == "" {
+					// Without the value itself: it may be a secret with a slip of the finger.
+					return usagef(cc, "value %d of %s is not NAME=VALUE", i+1, dashed(f.flag))
+				}
+				m[k] = v
+			}
+			into[f.key] = m
+		default:
+			into[f.key] = cc.String(f.flag)
+		}
+	}
+	return nil
+}
+
+// apply sends a definition, and says what it did and what comes next.
+func (c *call) apply(ctx context.Context, api API, id units.ID, old, def map[string]any, merge, now bool) error {
+	if err := api.Set(ctx, def, merge); err != nil {
+		return err
+	}
+	did := "registered"
+	if old != nil {
+		did = "changed"
+		if after, err := api.Definition(ctx, id); err == nil && reflect.DeepEqual(old, after) {
+			did = "unchanged"
+		}
+	}
+	s, err := api.Status(ctx, id)
+	if err != nil {
+		return err
+	}
+	c.result["did"] = did
+	c.result["service"] = viewStatus(s)
+	c.say("%s %s%s", did, id, next(s, now))
+	if !now {
+		return nil
+	}
+	if s.Wanted == units.WantedSpec {
+		return units.Errorf(units.CodeNotStartable, "cannot start %q: it is a definition only (wanted status spec)", id.String())
+	}
+	err = c.control(ctx, api, []units.ID{id}, starting, 0)
+	if s, serr := api.Status(ctx, id); serr == nil {
+		c.result["service"] = viewStatus(s)
+	}
+	return err
+}
+
+// next says what comes after a definition was set.
+func next(s units.Status, now bool) string {
+	name := short(s.ID)
+	if s.Stale {
+		return "; it runs with its old definition until: hero_proc service restart " + name
+	}
+	if now {
+		return ""
+	}
+	if s.Unit.Alive() {
+		return "; it is " + string(s.State)
+	}
+	start := "To start it now: hero_proc service start " + name
+	switch s.Wanted {
+	case units.WantedStart:
+		return "; it starts at boot. " + start
+	case units.WantedSpec:
+		return "; it is a definition only, nothing starts it"
+	default:
+		return "; it does not start at boot. " + start
+	}
+}
