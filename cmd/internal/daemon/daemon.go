@@ -1,0 +1,136 @@
+// Package daemon puts the daemon together: it is the one place that knows the
+// store, systemd, the supervisor and the API at once.
+//
+// What lives here are the order in which they start and stop, the environment,
+// and what systemd wants of a service (sd_notify, watchdog, journal). What
+// never may: a decision about a service, which is plan's.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	sdaemon "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sync/errgroup"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi"
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
+	"forge.ourworld.tf/lhumina_code/hero_proc/store"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/supervisor"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/systemd"
+)
+
+// logQueueSize is how many events may wait for the logs table.
+const logQueueSize = 1024
+
+// connectTimeout bounds one try to reach systemd at the start. D-Bus
+// activation gives the daemon 25 s to take its name.
+const connectTimeout = 10 * time.Second
+
+const usage = `Usage: hero_proc_server [--help | --version]
+
+The hero_proc daemon: it keeps the services that are registered in its store
+running, as units of systemd. systemd starts it (systemctl start hero_proc);
+hero_proc talks to it. It takes no options: see /etc/default/hero_proc and
+hero_proc_server(8).
+`
+
+// Main runs the daemon until ctx ends and returns its exit status.
+func Main(ctx context.Context, args, environ []string, version string, stdout, stderr io.Writer) int {
+	switch strings.Join(args, " ") {
+	case "":
+	case "--help", "-h":
+		fmt.Fprint(stdout, usage)
+		return units.ExitDone
+	case "--version":
+		fmt.Fprintln(stdout, "hero_proc_server", version)
+		return units.ExitDone
+	default:
+		fmt.Fprintf(stderr, "hero_proc_server: takes no arguments, got %q\n\n%s", args, usage)
+		return units.ExitUsage
+	}
+	logger := newLogger(stderr, os.Getenv("JOURNAL_STREAM") != "")
+	if err := run(ctx, environ, version, logger); err != nil {
+		logger.Error("cannot go on", "error", err)
+		_, _ = sdaemon.SdNotify(false, "STATUS=Failed: "+err.Error())
+		return units.ExitFailed
+	}
+	return units.ExitDone
+}
+
+func run(ctx context.Context, environ []string, version string, logger *slog.Logger) (err error) {
+	settings, warnings := readSettings(environ)
+	for _, w := range warnings {
+		logger.Warn(w)
+	}
+	notify("STATUS=Opening the store")
+	db, found, err := store.Open(ctx, settings.stateDir, store.Options{Logger: logger})
+	if err != nil {
+		// The one fatal error; but what was found on the way is told.
+		for _, e := range found {
+			if err := (systemJournal{logger}).Send(e); err != nil {
+				logger.Error("cannot journal an event, ignoring", "code", e.Code, "error", err)
+			}
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	queue := store.NewLogQueue(db, logQueueSize)
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, queue.Close(ctx))
+	}()
+
+	notify("STATUS=Connecting to systemd")
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	manager, err := systemd.Connect(connecting, systemd.Options{Logger: logger, Dial: dial})
+	cancel()
+	if err != nil {
+		return err
+	}
+	defer manager.Close()
+
+	watchdog, err := sdaemon.SdWatchdogEnabled(false)
+	if err != nil {
+		logger.Warn("cannot read the watchdog's interval, ignoring: it is off", "error", err)
+	}
+	sup := supervisor.New(supervisor.Options{
+		Store: db, Systemd: manager, Journal: systemJournal{logger}, Queue: queue,
+		Notify: notify, Watchdog: watchdog, Policy: settings.policy, Found: found,
+		Version: version, Logger: logger, Now: time.Now,
+	})
+	api := dbusapi.New(dbusapi.Options{Controller: sup, Logger: logger})
+
+	// Whichever ends first, with an error or because ctx does, ends the other.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return api.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-api.Ready():
+			return sup.Run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return group.Wait()
+}
+
+// dial is the API's way to the bus, for the adapter too: godbus's own can be
+// crashed by any message of any local user.
+func dial(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	return wire.Dial(ctx, "", wire.MaxMessage, append(opts, dbus.WithContext(ctx))...)
+}
+
+// notify tells systemd a state: sd_notify(3). Without a service manager it does nothing.
+func notify(state string) {
+	_, _ = sdaemon.SdNotify(false, state)
+}
