@@ -45,6 +45,10 @@ type Unit struct {
 // Loaded says that systemd has the unit.
 func (u Unit) Loaded() bool { return u.Load != "" && u.Load != "not-found" }
 
+// Broken says that systemd has the unit and can't use it: an administrator's
+// drop-in or mask is in the way, or the definition itself.
+func (u Unit) Broken() bool { return u.Loaded() && u.Load != "loaded" }
+
 // Alive says that a start would change nothing: the unit is up or on its way up.
 func (u Unit) Alive() bool {
 	return u.Active == "active" || u.Active == "activating" || u.Active == "reloading"

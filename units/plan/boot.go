@@ -80,7 +80,7 @@ func treat(s units.Service, loaded map[string]units.Unit) (Treatment, []string, 
 		case !u.Loaded():
 			missing = append(missing, name)
 			continue
-		case u.Digest != digest || u.Active == "failed":
+		case u.Digest != digest || u.Active == "failed" || u.Broken():
 			right = false
 		}
 		if u.Alive() || u.Active == "deactivating" {

@@ -35,6 +35,8 @@ func TestBoot(t *testing.T) {
 		{name: "loaded, down and not wanted is kept", service: "a: status stop", loaded: loaded("inactive", digest("a"), 0), treat: Pin},
 		{name: "down with an older definition is loaded anew", service: "a", loaded: loaded("inactive", "older", 0), treat: Load, start: true},
 		{name: "failed is loaded anew", service: "a", loaded: loaded("failed", digest("a"), 0), treat: Load, start: true},
+		{name: "loaded, but of no use to systemd, is loaded anew", service: "a", loaded: map[string]units.Unit{
+			"hero-core-a.service": {Name: "hero-core-a.service", Load: "bad-setting", Active: "inactive", Digest: digest("a")}}, treat: Load, start: true},
 		{name: "somebody's job is left to somebody", service: "a", loaded: loaded("inactive", digest("a"), 9), treat: Pin},
 		{name: "a missing requirement: loaded, not started", service: "a: requires ghost", treat: Load},
 		{name: "a cycle: loaded, not started", service: "a: requires b", treat: Load},
@@ -148,6 +150,7 @@ func TestRead(t *testing.T) {
 		{"down because its requirement failed", one, []units.Unit{unit("inactive", "dead")}, failedDep, nil, units.StateBlocked, "hero-core-b.service, which is failed: signal (killed by signal 9"},
 		{"down, not wanted, its requirement failed", wantedStop, []units.Unit{unit("inactive", "dead")}, failedDep, nil, units.StateInactive, ""},
 		{"in a cycle", one, []units.Unit{unit("inactive", "dead")}, nil, cycle, units.StateBlocked, "it is in a cycle"},
+		{"of no use to systemd", one, []units.Unit{{Name: "hero-core-a.service", Load: "bad-setting", Active: "inactive"}}, nil, nil, units.StateBlocked, "hero-core-a.service, whose load state is bad-setting"},
 		{"not loaded", one, []units.Unit{{Name: "hero-core-a.service", Load: "not-found", Active: "inactive"}}, nil, nil, units.StateInactive, "systemd has not loaded"},
 		{"a definition only", spec, []units.Unit{{Name: "hero-core-a.service", Load: "not-found", Active: "inactive"}}, nil, nil, units.StateInactive, "definition only"},
 		{"a definition only, whose unit still runs", spec, []units.Unit{unit("active", "running")}, nil, nil, units.StateRunning, ""},

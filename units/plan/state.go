@@ -37,6 +37,9 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 		return Reading{State: units.StateActivating, Reason: "not ready yet (" + primary.Sub + ")"}
 	case primary.Active == "deactivating":
 		return Reading{State: units.StateInactive, Reason: "is stopping (" + primary.Sub + ")"}
+	case primary.Broken():
+		p := Unusable(s.ID, primary)
+		return Reading{units.StateBlocked, p.Message, p.Remedy}
 	case problem != nil:
 		return Reading{units.StateBlocked, problem.Message, problem.Remedy}
 	case primary.Active == "failed":
@@ -47,6 +50,15 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 		return Reading{units.StateBlocked, describeDown(down), "journalctl -u " + down[0].Name}
 	default:
 		return Reading{State: units.StateInactive}
+	}
+}
+
+// Unusable is the problem of a service with a unit that systemd has and can't use.
+func Unusable(id units.ID, u units.Unit) Problem {
+	return Problem{
+		Code:    units.EventDefinitionRefused,
+		Message: fmt.Sprintf("service %q can't start: systemd can't use %s, whose load state is %s", id, u.Name, u.Load),
+		Remedy:  "systemctl status " + u.Name + "\nsystemctl cat " + u.Name,
 	}
 }
 

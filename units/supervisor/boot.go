@@ -145,6 +145,7 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 	s.history.setBooting(starts)
 	err := s.make(ctx, missing, starts)
 	if err == nil {
+		s.reportBroken(ctx, missing)
 		return
 	}
 	if units.CodeOf(err) != units.CodeRefused {
@@ -163,6 +164,31 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		}
 		if err := s.make(ctx, one, start); err != nil {
 			s.refuse(step.Service.ID, err)
+		}
+	}
+	s.reportBroken(ctx, missing)
+}
+
+// reportBroken reports the units that systemd has made and can't use: a unit
+// that is only pulled in is no reason for it to refuse the call.
+func (s *Supervisor) reportBroken(ctx context.Context, made []plan.BootStep) {
+	listed, err := s.Systemd.Units(ctx)
+	if err != nil {
+		s.reportStep(units.SourceAutostart, fmt.Errorf("cannot list the units: %w", err))
+		return
+	}
+	broken := map[string]units.Unit{}
+	for _, u := range listed {
+		if u.Broken() {
+			broken[u.Name] = u
+		}
+	}
+	for _, step := range made {
+		for _, name := range step.Make {
+			if u, ok := broken[name]; ok {
+				s.reportProblem(step.Service.ID, plan.Unusable(step.Service.ID, u))
+				break
+			}
 		}
 	}
 }
