@@ -27,18 +27,20 @@ type actionView struct {
 	Unit unitView `json:"unit"`
 }
 
+// unitView leaves out what is not known: a listing asks systemd for less than
+// the status of one service.
 type unitView struct {
 	Name         string    `json:"name"`
 	Load         string    `json:"load"`
 	Active       string    `json:"active"`
 	Sub          string    `json:"sub"`
-	Result       string    `json:"result"`
-	InvocationID string    `json:"invocation_id"`
-	MainPID      uint32    `json:"main_pid"`
-	ExitCode     int32     `json:"exit_code"`
-	ExitStatus   int32     `json:"exit_status"`
-	Restarts     uint32    `json:"restarts"`
-	CPU          float64   `json:"cpu_seconds"`
+	Result       string    `json:"result,omitempty"`
+	InvocationID string    `json:"invocation_id,omitempty"`
+	MainPID      uint32    `json:"main_pid,omitempty"`
+	ExitCode     int32     `json:"exit_code,omitempty"`
+	ExitStatus   int32     `json:"exit_status,omitempty"`
+	Restarts     uint32    `json:"restarts,omitempty"`
+	CPU          float64   `json:"cpu_seconds,omitempty"`
 	ActiveSince  time.Time `json:"active_since,omitzero"`
 	ChangedAt    time.Time `json:"changed_at,omitzero"`
 }
