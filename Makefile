@@ -32,7 +32,7 @@ VERSION := $(or $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null \
 endif
 # The same commit gives the same packages, to the byte.
 ifndef SOURCE_DATE_EPOCH
-SOURCE_DATE_EPOCH := $(or $(shell git log -1 --format=%ct 2>/dev/null),1)
+SOURCE_DATE_EPOCH := $(or $(shell git log -1 --format=%ct 2>/dev/null),$(shell stat -c %Y Makefile))
 endif
 export VERSION SOURCE_DATE_EPOCH
 
