@@ -22,7 +22,8 @@ func reorder(app *cli.App, args []string) []string {
 		return append(out, "--help")
 	}
 	out = append(out, p.flags...)
-	if len(p.names) > 0 {
+	// Nothing may stand behind a flag without its value, or it would be that.
+	if len(p.names) > 0 && p.pending == nil {
 		out = append(append(out, "--"), p.names...)
 	}
 	return out

@@ -55,7 +55,7 @@ function __hero_proc_complete
     hero_proc __complete $words (commandline -ct) 2>/dev/null
 end
 complete -c hero_proc -f -a '(__hero_proc_complete)'
-complete -c hero_proc -n '__fish_seen_argument -l file' -F
+complete -c hero_proc -n 'contains -- --file (commandline -opc)' -F
 `,
 }
 

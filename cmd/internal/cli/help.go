@@ -38,7 +38,8 @@ func (c *call) appHelp(app *cli.App) string {
 // commandHelp is the help of a command or a group of them, named by its path.
 func (c *call) commandHelp(app *cli.App, cmd *cli.Command, path string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s - %s\n\n", path, cmd.Usage)
+	fill(&b, path+" - ", cmd.Usage, "", c.helpWidth())
+	b.WriteString("\n")
 	if len(cmd.Subcommands) > 0 {
 		fmt.Fprintf(&b, "Usage: %s COMMAND\n\nCommands:\n", path)
 		for _, sub := range visible(cmd.Subcommands) {

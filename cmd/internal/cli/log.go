@@ -139,7 +139,11 @@ func (c *call) printLog(e units.LogEntry) {
 	if e.Code != "" {
 		parts = append(parts, string(e.Code))
 	}
-	c.wrapped("", strings.Join(parts, " ")+": "+printable(e.Message), "    ")
+	var text strings.Builder
+	fill(&text, "", strings.Join(parts, " ")+": "+printable(e.Message), "    ", c.Width)
+	// Painted last: the sequences take no columns.
+	level := string(e.Level)
+	fmt.Fprint(c.Stdout, strings.Replace(text.String(), level, c.paint(levelColor(e.Level), level), 1))
 	for line := range strings.Lines(e.Remedy) {
 		fmt.Fprintf(c.Stdout, "    %s\n", c.paint(bold, printable(strings.TrimRight(line, "\n"))))
 	}

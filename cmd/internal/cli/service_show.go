@@ -15,8 +15,8 @@ func (c *call) showCommand() *cli.Command {
 		Name:      "show",
 		Usage:     "show the definition of a service",
 		ArgsUsage: "NAME",
-		Description: `With --json it is what "service set --file" takes. Environments are shown to
-administrators only.
+		Description: `With --json it is what "service set --file" takes. Environments and credentials
+are shown to root only.
 
 Example:
    hero_proc service show hero_db
@@ -25,6 +25,10 @@ Example:
 		Action: quick(c.show),
 	}
 }
+
+// envWithheld is the key that a definition has in place of its environments
+// and credentials, for a caller who may not see them.
+const envWithheld = "env_withheld"
 
 func (c *call) show(ctx context.Context, cc *cli.Context) error {
 	id, err := oneID(cc)
@@ -44,10 +48,13 @@ func (c *call) show(ctx context.Context, cc *cli.Context) error {
 		return nil
 	}
 	fmt.Fprintln(c.Stdout, c.paint(bold, id.String()))
-	c.showKeys("", serviceKeys, def, "context", "name", "actions")
+	c.showKeys("", serviceKeys, def, "context", "name", "actions", envWithheld)
 	for _, action := range actionsOf(def) {
 		fmt.Fprintf(c.Stdout, "\n  %s %v\n", c.paint(bold, "action"), action["name"])
 		c.showKeys("  ", actionKeys, action, "name")
+	}
+	if def[envWithheld] == true {
+		c.hint("Environments and credentials are for root to see: sudo hero_proc service show %s", short(id))
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func (c *call) printStatus(s units.Status) {
 	if s.Unit.Name == "" {
 		return // a definition only
 	}
-	c.field("Unit", unitLine(s.Unit))
+	c.prose("Unit", unitLine(s.Unit))
 	if s.Unit.MainPID != 0 {
 		c.field("Main PID", fmt.Sprint(s.Unit.MainPID))
 	}
@@ -91,11 +91,11 @@ func (c *call) printStatus(s units.Status) {
 	if s.Unit.CPU > 0 {
 		c.field("CPU", s.Unit.CPU.Round(time.Millisecond).String())
 	}
-	var actions strings.Builder
+	name := "Actions"
 	for _, a := range s.Actions {
-		fmt.Fprintf(&actions, "%s: %s\n", a.Name, unitLine(a.Unit))
+		c.prose(name, a.Name+": "+unitLine(a.Unit))
+		name = ""
 	}
-	c.lines("Actions", actions.String())
 	c.field("Logs", "journalctl -u "+s.Unit.Name)
 }
 
@@ -119,7 +119,7 @@ func unitLine(u units.Unit) string {
 		line += " " + u.Active
 	}
 	if u.Result != "" && u.Result != "success" {
-		line += ", result " + u.Result
+		line += ": " + u.Outcome()
 	}
 	return line
 }
@@ -127,19 +127,23 @@ func unitLine(u units.Unit) string {
 // labelWidth is that of the labels on the left of a status or definition.
 const labelWidth = 12
 
-func label(name string) string { return fmt.Sprintf("%*s: ", labelWidth, name) }
+func label(name string) string {
+	if name == "" {
+		return strings.Repeat(" ", labelWidth+len(": "))
+	}
+	return fmt.Sprintf("%*s: ", labelWidth, name)
+}
 
 func (c *call) field(name, value string) { fmt.Fprintln(c.Stdout, label(name)+value) }
 
 func (c *call) prose(name, value string) {
-	c.wrapped(label(name), value, strings.Repeat(" ", labelWidth+2))
+	c.wrapped(label(name), value, label(""))
 }
 
 // lines prints each line of a value on its own, as commands to copy need it.
 func (c *call) lines(name, value string) {
-	head := label(name)
 	for line := range strings.Lines(value) {
-		fmt.Fprintln(c.Stdout, head+printable(strings.TrimRight(line, "\n")))
-		head = strings.Repeat(" ", len(head))
+		c.field(name, printable(strings.TrimRight(line, "\n")))
+		name = ""
 	}
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // The views are what --json prints. They are apart from the domain's types so
-// that a field renamed there does not break a script here.
+// that a field renamed there does not break a script here. Times are in UTC:
+// what a script reads must not depend on where the machine is.
 
 type statusView struct {
 	Context     string       `json:"context"`
@@ -61,7 +62,7 @@ func viewUnit(u units.Unit) unitView {
 	return unitView{
 		Name: u.Name, Load: u.Load, Active: u.Active, Sub: u.Sub, Result: u.Result,
 		InvocationID: u.InvocationID, MainPID: u.MainPID, ExitCode: u.ExitCode, ExitStatus: u.ExitStatus,
-		Restarts: u.Restarts, CPU: u.CPU.Seconds(), ActiveSince: u.ActiveSince, ChangedAt: u.ChangedAt,
+		Restarts: u.Restarts, CPU: u.CPU.Seconds(), ActiveSince: u.ActiveSince.UTC(), ChangedAt: u.ChangedAt.UTC(),
 	}
 }
 
@@ -91,7 +92,7 @@ type logView struct {
 
 func viewLog(e units.LogEntry) logView {
 	return logView{
-		ID: e.ID, Time: e.Time, Level: string(e.Level), Source: e.Source, Code: string(e.Code),
+		ID: e.ID, Time: e.Time.UTC(), Level: string(e.Level), Source: e.Source, Code: string(e.Code),
 		Context: e.Service.Context, Service: e.Service.Name, Message: e.Message, Remedy: e.Remedy,
 		Unit: e.Unit, Result: e.Result,
 	}
@@ -110,7 +111,7 @@ type healthView struct {
 
 func viewHealth(h units.Health) healthView {
 	v := healthView{
-		Version: h.Version, Systemd: h.Systemd, Started: h.Started, Ready: h.Ready,
+		Version: h.Version, Systemd: h.Systemd, Started: h.Started.UTC(), Ready: h.Ready,
 		HeroDB: h.HeroDB, HeroDBReason: h.HeroDBReason, Services: map[string]int{}, LogsDropped: h.LogsDropped,
 	}
 	for s, n := range h.Services {
