@@ -10,6 +10,17 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
+// selected is the condition of a filter. instr and not LIKE: nothing in a
+// source is a wildcard.
+const selected = `(?1 = '' OR source = ?1 OR instr(source, ?1 || '.') = 1)
+		AND (?2 = '' OR level = ?2)
+		AND (?3 = '' OR context_name = ?3)
+		AND time BETWEEN ?4 AND ?5`
+
+func selection(f units.LogFilter) []any {
+	return []any{f.Source, f.Level, f.Context, bound(f.Since, math.MinInt64), bound(f.Until, math.MaxInt64)}
+}
+
 // Logs are the newest rows that the filter selects, the oldest first. Since
 // and Until are inclusive, as those of journalctl(1).
 func (s *Store) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, error) {
@@ -18,14 +29,9 @@ func (s *Store) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, 
 	if limit <= 0 {
 		limit = units.DefaultLogLimit
 	}
-	// instr and not LIKE: nothing in a source is a wildcard.
 	rows, err := s.r.QueryContext(ctx, `SELECT id, time, source, code, level, context_name, service_name, message, remedy, unit, result FROM logs
-		WHERE (?1 = '' OR source = ?1 OR instr(source, ?1 || '.') = 1)
-		AND (?2 = '' OR level = ?2)
-		AND (?3 = '' OR context_name = ?3)
-		AND time BETWEEN ?4 AND ?5
-		ORDER BY time DESC, id DESC LIMIT ?6`,
-		f.Source, f.Level, f.Context, bound(f.Since, math.MinInt64), bound(f.Until, math.MaxInt64), min(limit, units.MaxLogLimit))
+		WHERE `+selected+` ORDER BY time DESC, id DESC LIMIT ?6`,
+		append(selection(f), min(limit, units.MaxLogLimit))...)
 	if err != nil {
 		return nil, s.fail(ctx, doing, err)
 	}
@@ -42,6 +48,19 @@ func (s *Store) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, 
 	}
 	slices.Reverse(all)
 	return all, s.fail(ctx, doing, rows.Err())
+}
+
+// PruneLogs deletes every row that the filter selects, whatever its limit, and
+// answers how many that were.
+func (s *Store) PruneLogs(ctx context.Context, f units.LogFilter) (pruned int64, err error) {
+	err = s.write(ctx, "prune the logs", func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM logs WHERE `+selected, selection(f)...)
+		if err == nil {
+			pruned, err = result.RowsAffected()
+		}
+		return err
+	})
+	return pruned, err
 }
 
 func bound(t time.Time, none int64) int64 {

@@ -105,3 +105,50 @@ func TestLogLimits(t *testing.T) {
 		}
 	}
 }
+
+// What a filter selects for reading is what it prunes: no more, no less.
+func TestPruneLogsDeletesWhatItSelects(t *testing.T) {
+	t.Parallel()
+	at := func(second int) time.Time { return time.Unix(1_700_000_000+int64(second), 0) }
+	for _, c := range []struct {
+		name   string
+		filter units.LogFilter
+		left   []int64
+	}{
+		{"everything", units.LogFilter{}, nil},
+		{"everything, whatever the limit", units.LogFilter{Limit: 1}, nil},
+		{"older than", units.LogFilter{Until: at(2)}, []int64{3, 4}},
+		{"older than the first", units.LogFilter{Until: at(0)}, []int64{1, 2, 3, 4}},
+		{"a source and what is below it", units.LogFilter{Source: "hero_proc.store"}, []int64{1, 4}},
+		{"a level", units.LogFilter{Level: units.LevelError}, []int64{1, 3}},
+		{"a context, older than", units.LogFilter{Context: "core", Until: at(3)}, []int64{1, 4}},
+		{"an injection", units.LogFilter{Source: "x' OR '1'='1"}, []int64{1, 2, 3, 4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, t.TempDir())
+			core := units.ID{Context: "core"}
+			err := s.appendLogs(t.Context(), []units.Event{
+				{Time: at(1), Source: "hero_proc", Level: units.LevelInfo},
+				{Time: at(2), Source: "hero_proc.store", Level: units.LevelError, Service: core},
+				{Time: at(3), Source: "hero_proc.store.sub", Level: units.LevelWarning, Service: core},
+				{Time: at(4), Source: "other", Level: units.LevelError, Service: core},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pruned, err := s.PruneLogs(t.Context(), c.filter)
+			if err != nil || pruned != int64(4-len(c.left)) {
+				t.Errorf("pruned %d, %v; want %d", pruned, err, 4-len(c.left))
+			}
+			entries, err := s.Logs(t.Context(), units.LogFilter{})
+			var left []int64
+			for _, e := range entries {
+				left = append(left, e.ID)
+			}
+			if err != nil || !slices.Equal(left, c.left) {
+				t.Errorf("left are %v, %v; want %v", left, err, c.left)
+			}
+		})
+	}
+}

@@ -104,3 +104,11 @@ type Health struct {
 	// logs table. They are in the journal all the same.
 	LogsDropped uint64
 }
+
+// Touched is what may read differently since it was last asked for.
+type Touched struct {
+	Services []ID
+	Jobs     []int64
+	// All says that anything may, also that services came or went.
+	All bool
+}

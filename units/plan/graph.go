@@ -25,6 +25,8 @@ type Graph struct {
 	// members of a cycle stand in the order of their names.
 	order    []units.ID
 	problems map[units.ID]Problem
+	// The dependencies, resolved once.
+	requires, before, requiredBy map[units.ID][]units.ID
 }
 
 // NewGraph finds the order of the services, and those that can't start: the
@@ -35,6 +37,7 @@ func NewGraph(rows []units.Registered) *Graph {
 		services: map[units.ID]units.Service{},
 		invalid:  map[units.ID]error{},
 		problems: map[units.ID]Problem{},
+		requires: map[units.ID][]units.ID{}, before: map[units.ID][]units.ID{}, requiredBy: map[units.ID][]units.ID{},
 	}
 	for _, r := range rows {
 		if r.Err != nil {
@@ -49,6 +52,7 @@ func NewGraph(rows []units.Registered) *Graph {
 		g.services[r.Service.ID] = r.Service
 	}
 	ids := g.ids()
+	g.resolve(ids)
 	g.findCycles(ids)
 	for _, id := range ids {
 		g.findMissing(id)
@@ -96,20 +100,23 @@ func (g *Graph) Broken() []units.ID {
 }
 
 // Requires are the services that this one requires, as its definition names them.
-func (g *Graph) Requires(id units.ID) []units.ID {
-	return refs(id.Context, g.services[id].Requires)
-}
+func (g *Graph) Requires(id units.ID) []units.ID { return g.requires[id] }
 
 // RequiredBy are the services that require this one directly, in the order of their names.
-func (g *Graph) RequiredBy(id units.ID) []units.ID {
-	var by []units.ID
-	for other, s := range g.services {
-		if slices.Contains(refs(other.Context, s.Requires), id) {
-			by = append(by, other)
+func (g *Graph) RequiredBy(id units.ID) []units.ID { return g.requiredBy[id] }
+
+// resolve turns the names in the definitions into services.
+func (g *Graph) resolve(ids []units.ID) {
+	for _, id := range ids {
+		s := g.services[id]
+		g.requires[id] = refs(id.Context, s.Requires)
+		g.before[id] = slices.Concat(g.requires[id], refs(id.Context, s.After), refs(id.Context, s.Wants))
+		for _, dep := range g.requires[id] {
+			if !slices.Contains(g.requiredBy[dep], id) {
+				g.requiredBy[dep] = append(g.requiredBy[dep], id)
+			}
 		}
 	}
-	slices.SortFunc(by, compareIDs)
-	return by
 }
 
 // StopsWith are all services that systemd stops when this one is stopped:
@@ -143,16 +150,6 @@ func refs(context string, names []string) []units.ID {
 	return ids
 }
 
-// before are the services that are ordered before this one.
-func (g *Graph) before(id units.ID) []units.ID {
-	s := g.services[id]
-	var ids []units.ID
-	for _, list := range [][]string{s.Requires, s.After, s.Wants} {
-		ids = append(ids, refs(id.Context, list)...)
-	}
-	return ids
-}
-
 // findCycles orders the services and finds the strongly connected components
 // of the ordering (Tarjan's algorithm, without recursion: a chain may be as
 // long as the store).
@@ -170,7 +167,7 @@ func (g *Graph) findCycles(ids []units.ID) {
 		low[id] = index[id]
 		stack = append(stack, id)
 		onStack[id] = true
-		return frame{id, g.before(id)}
+		return frame{id, g.before[id]}
 	}
 	for _, root := range ids {
 		if index[root] != 0 {
@@ -209,7 +206,7 @@ func (g *Graph) findCycles(ids []units.ID) {
 			}
 			slices.SortFunc(component, compareIDs)
 			g.order = append(g.order, component...)
-			if len(component) > 1 || slices.Contains(g.before(id), id) {
+			if len(component) > 1 || slices.Contains(g.before[id], id) {
 				g.addCycle(component)
 			}
 		}
@@ -251,7 +248,7 @@ func (g *Graph) cyclePath(members []units.ID) []units.ID {
 	for len(queue) > 0 {
 		id := queue[0]
 		queue = queue[1:]
-		for _, dep := range g.before(id) {
+		for _, dep := range g.before[id] {
 			if dep == first {
 				path := []units.ID{first}
 				for ; id != first; id = from[id] {

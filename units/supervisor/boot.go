@@ -266,6 +266,7 @@ func (s *Supervisor) refuse(id units.ID, err error) {
 	s.mu.Lock()
 	s.refused[id] = p
 	s.mu.Unlock()
+	s.touch(id)
 	s.reportProblem(id, p)
 }
 
@@ -285,6 +286,7 @@ func (s *Supervisor) resync(ctx context.Context) error {
 		return err
 	}
 	s.load(ctx, plan.Boot(s.graph.Load(), loaded, false), loaded)
+	s.touched.mark(nil, nil, true)
 	return nil
 }
 

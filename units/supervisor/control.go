@@ -115,6 +115,25 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 	return job, nil
 }
 
+// Cancel stops what a job runs, and answers at once. A job that is over is
+// left as it is.
+func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
+	job, err := s.Store.Job(ctx, id)
+	if err != nil || job.Phase.Terminal() {
+		return err
+	}
+	u, err := s.Systemd.Unit(ctx, job.Unit)
+	if err != nil {
+		return err
+	}
+	if job.InvocationID != "" && job.InvocationID != u.InvocationID {
+		return s.history.observe(ctx, u) // what it ran is gone
+	}
+	s.history.setStopping(job.Unit)
+	_, err = s.Systemd.Stop(ctx, job.Unit, "replace")
+	return err
+}
+
 // Restart stops a service and starts it with the definition that it has now,
 // and with it, as systemd does, the services that require it. It answers at
 // once with the new job.

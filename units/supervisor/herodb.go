@@ -107,6 +107,7 @@ func (s *Supervisor) setHeroDB(state, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heroDB, s.heroDBReason = state, reason
+	s.touched.mark(nil, nil, false)
 }
 
 // down are the units that the service requires and that are not up.

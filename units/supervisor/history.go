@@ -15,6 +15,7 @@ type history struct {
 	store  Store
 	logger *slog.Logger
 	now    func() time.Time
+	saved  func(jobs []int64)
 
 	mu sync.Mutex
 	// last has the newest job of each unit that was looked at.
@@ -30,9 +31,9 @@ type history struct {
 	changed chan struct{}
 }
 
-func newHistory(store Store, logger *slog.Logger, now func() time.Time) *history {
+func newHistory(store Store, logger *slog.Logger, now func() time.Time, saved func(jobs []int64)) *history {
 	return &history{
-		store: store, logger: logger, now: now,
+		store: store, logger: logger, now: now, saved: saved,
 		last: map[string]units.Job{}, ending: map[string]units.Job{}, stopping: map[string]bool{}, booting: map[string]bool{},
 		changed: make(chan struct{}),
 	}
@@ -113,13 +114,16 @@ func (h *history) save(ctx context.Context, records []units.Record) error {
 	if err := h.store.SaveJobs(ctx, records); err != nil {
 		return err
 	}
-	for _, r := range records {
+	ids := make([]int64, len(records))
+	for i, r := range records {
+		ids[i] = r.Job.ID
 		if last, ok := h.last[r.Job.Unit]; !ok || last.ID <= r.Job.ID {
 			h.last[r.Job.Unit] = *r.Job
 		}
 	}
 	close(h.changed)
 	h.changed = make(chan struct{})
+	h.saved(ids)
 	return nil
 }
 

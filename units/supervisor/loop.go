@@ -23,6 +23,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return nil
 	}
 	s.ready.Store(true)
+	s.touched.mark(nil, nil, false)
 	summary := s.summary(ctx)
 	s.Notify("READY=1\nSTATUS=" + summary)
 	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
@@ -108,6 +109,9 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		s.Logger.Error("cannot write the history", "units", fmt.Sprint(c.Units), "error", err)
 	}
 	for _, u := range seen {
+		if ref, ok := units.ParseUnit(u.Name); ok {
+			s.touch(ref.ID)
+		}
 		s.renew(ctx, u)
 	}
 	return true

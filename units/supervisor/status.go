@@ -177,6 +177,16 @@ func (s *Supervisor) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEn
 	return s.Store.Logs(ctx, f)
 }
 
+// PruneLogs deletes what the filter selects, and answers how many that were.
+func (s *Supervisor) PruneLogs(ctx context.Context, f units.LogFilter) (int64, error) {
+	return s.Store.PruneLogs(ctx, f)
+}
+
+// LiveJobs are the jobs that are not over.
+func (s *Supervisor) LiveJobs(ctx context.Context) ([]units.Job, error) {
+	return s.Store.LiveJobs(ctx)
+}
+
 // Job reads one job.
 func (s *Supervisor) Job(ctx context.Context, id int64) (units.Job, error) {
 	return s.Store.Job(ctx, id)

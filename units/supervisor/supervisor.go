@@ -52,6 +52,7 @@ type Store interface {
 	JobByInvocation(ctx context.Context, invocation string) (units.Job, bool, error)
 	LastJob(ctx context.Context, unit string) (units.Job, bool, error)
 	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
+	PruneLogs(ctx context.Context, filter units.LogFilter) (int64, error)
 	// BackUpIfChanged makes a backup when a definition has changed since the last one.
 	BackUpIfChanged(ctx context.Context) error
 }
@@ -107,6 +108,7 @@ type Supervisor struct {
 	Options
 	started time.Time
 	history *history
+	touched *touched
 	ready   atomic.Bool
 	graph   atomic.Pointer[plan.Graph]
 	// tasks are the goroutines that wait for systemd's jobs; life ends them.
@@ -139,7 +141,8 @@ func New(o Options) *Supervisor {
 		heroDB:  "pending",
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.history = newHistory(o.Store, o.Logger, o.Now)
+	s.touched = newTouched()
+	s.history = newHistory(o.Store, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) })
 	s.graph.Store(plan.NewGraph(nil))
 	return s
 }
@@ -151,6 +154,7 @@ func (s *Supervisor) reread(ctx context.Context) error {
 		return err
 	}
 	s.graph.Store(plan.NewGraph(rows))
+	s.touched.mark(nil, nil, true)
 	return nil
 }
 

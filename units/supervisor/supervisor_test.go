@@ -364,3 +364,65 @@ func TestLossOfTheBus(t *testing.T) {
 	}
 	d.expect("not-registered core/hero_db", "bus-lost", "bus-back")
 }
+
+func TestTouchedTellsWhatChanged(t *testing.T) {
+	w := newWorld(t)
+	d := w.boot()
+	d.define(def("db", "/bin/db"), def("a", "/bin/a", "requires", "db"), def("b", "/bin/b"))
+	for len(d.Touched()) > 0 {
+		<-d.Touched()
+	}
+	if got := d.TakeTouched(); !got.All {
+		t.Errorf("after services came, touched is %+v, want all", got)
+	}
+	job, err := d.Start(t.Context(), units.ID{Context: "core", Name: "db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.WaitReady(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"core/db": false, "core/a": false}
+	sawJob := false
+	for deadline := time.After(20 * time.Second); !sawJob || !want["core/db"] || !want["core/a"]; {
+		select {
+		case <-d.Touched():
+		case <-deadline:
+			t.Fatalf("touched so far: %v, job %v", want, sawJob)
+		}
+		got := d.TakeTouched()
+		for _, id := range got.Services {
+			if _, ok := want[id.String()]; !ok {
+				t.Errorf("%s is touched", id)
+			}
+			want[id.String()] = true
+		}
+		sawJob = sawJob || slices.Contains(got.Jobs, job.ID)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	w := newWorld(t)
+	d := w.boot()
+	d.define(def("a", "/bin/a"))
+	job, err := d.Start(t.Context(), units.ID{Context: "core", Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.await("a", units.StateRunning)
+	live, err := d.LiveJobs(t.Context())
+	if err != nil || len(live) != 1 || live[0].ID != job.ID {
+		t.Errorf("live jobs are %+v, %v; want %d alone", live, err, job.ID)
+	}
+	for range 2 { // the second time there is nothing to do
+		if err := d.Cancel(t.Context(), job.ID); err != nil {
+			t.Fatal(err)
+		}
+		if ended, err := d.Wait(t.Context(), job.ID); err != nil || ended.Phase != units.PhaseCanceled {
+			t.Errorf("the job is %+v, %v; want it canceled", ended, err)
+		}
+	}
+	if err := d.Cancel(t.Context(), 4711); units.CodeOf(err) != units.CodeNoSuchJob {
+		t.Errorf("canceling a job that isn't there answered %v", err)
+	}
+}
