@@ -46,6 +46,8 @@ const (
 	EventDependencyCycle   EventCode = "dependency-cycle"
 	EventDefinitionInvalid EventCode = "definition-invalid"
 	EventDefinitionRefused EventCode = "definition-refused"
+	EventConflict          EventCode = "conflict"
+	EventStoreUnusable     EventCode = "store-unusable"
 	EventStoreRestored     EventCode = "store-restored"
 	EventStoreReset        EventCode = "store-reset"
 	EventBootStepFailed    EventCode = "boot-step-failed"
@@ -74,6 +76,8 @@ var Events = []EventInfo{
 	{EventDependencyCycle, "ddaafe7301d74b5aa3d5850008ae9c75", LevelError},
 	{EventDefinitionInvalid, "18760c68bed94f3c9458fbaf7218ea1f", LevelError},
 	{EventDefinitionRefused, "726428aa84ac4aef8219511d75793b6c", LevelError},
+	{EventConflict, "dea3730486344f8a8d5b68c3a80a656f", LevelError},
+	{EventStoreUnusable, "731a80d4d51c488cb74d0419d45c5129", LevelError},
 	{EventStoreRestored, "29be8b7685c6468aa01cbae4bc21d4de", LevelError},
 	{EventStoreReset, "ff26913a6d05421bb33875585ffca14c", LevelError},
 	{EventBootStepFailed, "ba81184fb777427cb9bd098e5282ef35", LevelError},

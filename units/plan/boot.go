@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
@@ -26,6 +28,8 @@ type BootStep struct {
 	// Start says that the primary unit is to be started.
 	Start  bool
 	Reason string
+	// Problem is what has to be reported of the step, nil for nothing.
+	Problem *Problem
 }
 
 // Boot plans the start of the supervisor: for each service that has units,
@@ -33,10 +37,15 @@ type BootStep struct {
 // whether they are started. A service with a problem is loaded all the same,
 // so that systemctl knows it.
 //
-// loaded has every unit of hero_proc's that systemd has; start is false where
-// nothing may be started, as after a loss of the bus.
-func Boot(g *Graph, loaded map[string]units.Unit, start bool) []BootStep {
+// loaded has every unit of hero_proc's that systemd has. may says of a service
+// whether the boot may start it at all: nothing is started after a loss of the
+// bus, nor what the operator has opted out of.
+func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []BootStep {
 	var steps []BootStep
+	up := map[units.ID]bool{} // what runs, or is started
+	for _, id := range g.Order() {
+		up[id] = loaded[id.Unit()].Alive()
+	}
 	for _, id := range g.Order() {
 		s, _ := g.Service(id)
 		if s.Wanted == units.WantedSpec {
@@ -46,8 +55,10 @@ func Boot(g *Graph, loaded map[string]units.Unit, start bool) []BootStep {
 		step.Treatment, step.Make, step.Reason = treat(s, loaded)
 		primary := loaded[s.Unit()]
 		_, broken := g.Problem(id)
+		rival, conflicts := g.rival(id, up)
 		switch {
-		case !start:
+		case !may(id):
+			step.Reason += "; not started: that is not for this boot to do"
 		case s.Wanted != units.WantedStart:
 			step.Reason += "; not started: wanted status is " + string(s.Wanted)
 		case broken:
@@ -56,7 +67,15 @@ func Boot(g *Graph, loaded map[string]units.Unit, start bool) []BootStep {
 			step.Reason += "; it is " + primary.Active
 		case primary.JobID != 0:
 			step.Reason += "; not started: systemd has a job for it"
+		case conflicts:
+			step.Reason += "; not started: it conflicts with " + rival.String()
+			step.Problem = &Problem{
+				Code:    units.EventConflict,
+				Message: fmt.Sprintf("service %q was not started: it conflicts with %q, which is wanted or running too", id, rival),
+				Remedy:  fmt.Sprintf("hero_proc service disable %s\nhero_proc service disable %s", rival, id),
+			}
 		default:
+			up[id] = true
 			step.Start = true
 			step.Reason += "; started: wanted status is start"
 		}

@@ -48,7 +48,7 @@ func TestBoot(t *testing.T) {
 			if strings.Contains(c.service, "requires b") {
 				texts = append(texts, "b: after a")
 			}
-			steps := Boot(graph(t, texts...), c.loaded, !c.resync)
+			steps := Boot(graph(t, texts...), c.loaded, func(units.ID) bool { return !c.resync })
 			if c.treat == "" {
 				if len(steps) != 0 {
 					t.Errorf("steps are %+v, want none", steps)
@@ -61,6 +61,44 @@ func TestBoot(t *testing.T) {
 			}
 			if got.Service.Name != "a" || got.Treatment != c.treat || got.Start != c.start || got.Reason == "" {
 				t.Errorf("step is %s, start %v because %q; want %s, start %v", got.Treatment, got.Start, got.Reason, c.treat, c.start)
+			}
+		})
+	}
+}
+
+func TestBootStartsOneOfTwoThatConflict(t *testing.T) {
+	t.Parallel()
+	may := func(units.ID) bool { return true }
+	for _, c := range []struct {
+		name    string
+		running string
+		want    string // the services that are started
+	}{
+		{"the first in order", "", "a c"},
+		{"none beside what runs", "b", "c"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := graph(t, "a", "b: conflicts a", "c")
+			loaded := map[string]units.Unit{}
+			if c.running != "" {
+				s, _ := g.Service(units.ID{Context: "core", Name: c.running})
+				loaded[s.Unit()] = units.Unit{Name: s.Unit(), Load: "loaded", Active: "active", Digest: s.Digest()}
+			}
+			var started []string
+			reported := 0
+			for _, step := range Boot(g, loaded, may) {
+				if step.Start {
+					started = append(started, step.Service.Name)
+				}
+				if step.Problem != nil {
+					reported++
+					if step.Problem.Code != units.EventConflict || step.Problem.Remedy == "" {
+						t.Errorf("problem of %s is %+v", step.Service.Name, step.Problem)
+					}
+				}
+			}
+			if got := strings.Join(started, " "); got != c.want || reported != 1 {
+				t.Errorf("started %q with %d problems, want %q with one", got, reported, c.want)
 			}
 		})
 	}
@@ -99,7 +137,7 @@ func TestBootOfSeveralActions(t *testing.T) {
 					loaded[name] = units.Unit{Name: name, Load: "loaded", Active: active, Digest: c.digest}
 				}
 			}
-			got := Boot(g, loaded, true)[0]
+			got := Boot(g, loaded, func(units.ID) bool { return true })[0]
 			if got.Treatment != c.treat || !slices.Equal(got.Make, c.make) {
 				t.Errorf("%s, making %v because %q; want %s, making %v", got.Treatment, got.Make, got.Reason, c.treat, c.make)
 			}

@@ -26,7 +26,7 @@ type Graph struct {
 	order    []units.ID
 	problems map[units.ID]Problem
 	// The dependencies, resolved once.
-	requires, before, requiredBy map[units.ID][]units.ID
+	requires, before, requiredBy, conflicts map[units.ID][]units.ID
 }
 
 // NewGraph finds the order of the services, and those that can't start: the
@@ -38,6 +38,7 @@ func NewGraph(rows []units.Registered) *Graph {
 		invalid:  map[units.ID]error{},
 		problems: map[units.ID]Problem{},
 		requires: map[units.ID][]units.ID{}, before: map[units.ID][]units.ID{}, requiredBy: map[units.ID][]units.ID{},
+		conflicts: map[units.ID][]units.ID{},
 	}
 	for _, r := range rows {
 		if r.Err != nil {
@@ -111,12 +112,27 @@ func (g *Graph) resolve(ids []units.ID) {
 		s := g.services[id]
 		g.requires[id] = refs(id.Context, s.Requires)
 		g.before[id] = slices.Concat(g.requires[id], refs(id.Context, s.After), refs(id.Context, s.Wants))
+		for _, other := range refs(id.Context, s.Conflicts) {
+			g.conflicts[id] = append(g.conflicts[id], other)
+			g.conflicts[other] = append(g.conflicts[other], id)
+		}
 		for _, dep := range g.requires[id] {
 			if !slices.Contains(g.requiredBy[dep], id) {
 				g.requiredBy[dep] = append(g.requiredBy[dep], id)
 			}
 		}
 	}
+}
+
+// rival is a service of the set that this one conflicts with, in either's
+// definition.
+func (g *Graph) rival(id units.ID, up map[units.ID]bool) (units.ID, bool) {
+	for _, other := range g.conflicts[id] {
+		if up[other] && other != id {
+			return other, true
+		}
+	}
+	return units.ID{}, false
 }
 
 // StopsWith are all services that systemd stops when this one is stopped:
@@ -231,7 +247,7 @@ func (g *Graph) addCycle(members []units.ID) {
 		g.problems[id] = Problem{
 			Code:    units.EventDependencyCycle,
 			Message: fmt.Sprintf("service %q can't start: it is in a dependency cycle: %s", id, cycle),
-			Remedy:  fmt.Sprintf("hero_proc service show %s\nhero_proc service set %s --file DEFINITION", id, id),
+			Remedy:  fmt.Sprintf("hero_proc service show %s\nhero_proc service set %s --requires '' --after '' --wants ''", id, id),
 		}
 	}
 }

@@ -28,6 +28,8 @@ func service(t *testing.T, text string) units.Service {
 			s.Requires = strings.Split(list, ",")
 		case "after":
 			s.After = strings.Split(list, ",")
+		case "conflicts":
+			s.Conflicts = strings.Split(list, ",")
 		case "wants":
 			s.Wants = strings.Split(list, ",")
 		case "status":

@@ -26,6 +26,8 @@ type HeroDBInput struct {
 	Registered bool
 	Wanted     units.Wanted
 	Unit       units.Unit // of its primary action, as it is now
+	// Tried says that this boot has asked systemd to start it already.
+	Tried bool
 }
 
 // HeroDBDecision is what is to be done, why, and what is to be reported.
@@ -56,8 +58,13 @@ func DecideHeroDB(in HeroDBInput) HeroDBDecision {
 		return HeroDBDecision{HeroDBNotStartIntent, fmt.Sprintf("wanted status is %s", in.Wanted), event(units.EventNotStartIntent, message, remedy)}
 	case in.Unit.Alive():
 		return HeroDBDecision{Action: HeroDBAlreadyActive, Reason: fmt.Sprintf("its unit is %s (%s)", in.Unit.Active, in.Unit.Sub)}
+	case in.Unit.Active == "deactivating":
+		return HeroDBDecision{Action: HeroDBNeedsStart, Reason: "its unit is stopping"}
 	case in.Unit.JobID != 0:
 		return HeroDBDecision{Action: HeroDBAlreadyActive, Reason: fmt.Sprintf("its unit is %s and has job %d queued", in.Unit.Active, in.Unit.JobID)}
+	case in.Tried:
+		// How that start ended is judged; a second one would hide it.
+		return HeroDBDecision{Action: HeroDBAlreadyActive, Reason: "this boot has started it, and its unit is " + in.Unit.Active}
 	default:
 		active := in.Unit.Active
 		if active == "" {
@@ -89,6 +96,9 @@ type HeroDBProgress struct {
 	// means executed, and the unit has to stay so for Settle.
 	Proven bool
 	Settle time.Duration
+	// Seen is when this activation was first seen to be active, by a clock
+	// that nobody sets; zero before.
+	Seen time.Time
 	// Down are the units that it requires and that are not up.
 	Down []units.Unit
 
@@ -121,13 +131,14 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 	case u.Active == "failed":
 		return failed(units.EventStartFailed, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, u.Outcome()))
 	case u.Active == "active" || u.Active == "reloading":
-		settled := u.ActiveSince.Add(p.Settle)
+		// systemd's time stamp is by the clock on the wall, which may have
+		// been set back meanwhile.
+		settled := p.Seen.Add(p.Settle)
+		if s := u.ActiveSince.Add(p.Settle); s.Before(settled) {
+			settled = s
+		}
 		if p.Proven || !p.Now.Before(settled) || late {
 			return HeroDBOutcome{Verdict: HeroDBUp, Reason: fmt.Sprintf("%s is %s (%s)", u.Name, u.Active, u.Sub)}
-		}
-		// A clock that was set back must not make this wait for the deadline.
-		if limit := p.Now.Add(p.Settle); settled.After(limit) {
-			settled = limit
 		}
 		return HeroDBOutcome{Verdict: HeroDBWait, Reason: "executed; waiting to see that it stays up", Recheck: settled}
 	case late:
@@ -142,6 +153,8 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 		return failed(units.EventStartTimeout, reason)
 	case p.JobResult != "" && p.JobResult != "done" && !u.Alive():
 		return failed(units.EventStartFailed, "systemd's result of the start job is "+p.JobResult)
+	case u.Active == "inactive" && u.JobID == 0 && u.Loaded() && !p.Pending && len(p.Down) > 0:
+		return failed(units.EventDependencyFailed, describeDown(p.Down))
 	case u.Active == "inactive" && u.JobID == 0 && u.Loaded() && !p.Pending:
 		return failed(units.EventStartFailed, fmt.Sprintf("%s ended, or was stopped, while it was awaited; systemd's result is %s", u.Name, u.Outcome()))
 	default:

@@ -43,6 +43,8 @@ func TestDecideHeroDB(t *testing.T) {
 		{name: "activating is on its way", in: HeroDBInput{Registered: true, Wanted: "start", Unit: unit("activating", "start")}, want: HeroDBAlreadyActive},
 		{name: "waiting for systemd's restart is on its way", in: HeroDBInput{Registered: true, Wanted: "start", Unit: unit("activating", "auto-restart")}, want: HeroDBAlreadyActive},
 		{name: "a queued job is on its way", in: HeroDBInput{Registered: true, Wanted: "start", Unit: units.Unit{Load: "loaded", Active: "inactive", JobID: 7}}, want: HeroDBAlreadyActive},
+		{name: "stopping is started again, as a restart of hero_proc ensures what is wanted", in: HeroDBInput{Registered: true, Wanted: "start", Unit: units.Unit{Load: "loaded", Active: "deactivating", JobID: 7}}, want: HeroDBNeedsStart},
+		{name: "failed since this boot started it is not started twice", in: HeroDBInput{Registered: true, Wanted: "start", Tried: true, Unit: unit("failed", "failed")}, want: HeroDBAlreadyActive},
 		{name: "inactive is started", in: HeroDBInput{Registered: true, Wanted: "start", Unit: unit("inactive", "dead")}, want: HeroDBNeedsStart},
 		{name: "failed is started", in: HeroDBInput{Registered: true, Wanted: "start", Unit: unit("failed", "failed")}, want: HeroDBNeedsStart},
 		{name: "not loaded is started", in: HeroDBInput{Registered: true, Wanted: "start"}, want: HeroDBNeedsStart},
@@ -111,7 +113,8 @@ func TestJudgeHeroDB(t *testing.T) {
 		{name: "an executed program has to stay up", in: HeroDBProgress{Unit: unit("active", "running", since(100*time.Millisecond))}, want: HeroDBWait, recheck: 200 * time.Millisecond},
 		{name: "an executed program that stayed up is up", in: HeroDBProgress{Unit: unit("active", "running", since(300*time.Millisecond))}, want: HeroDBUp},
 		{name: "a program that has been up for long is up at once", in: HeroDBProgress{Unit: unit("active", "running", since(time.Hour))}, want: HeroDBUp},
-		{name: "a clock that was set back can't hold the boot", in: HeroDBProgress{Unit: unit("active", "running", since(-time.Hour))}, want: HeroDBWait, recheck: 300 * time.Millisecond},
+		{name: "a clock that was set back can't hold the boot", in: HeroDBProgress{Seen: now.Add(-100 * time.Millisecond), Unit: unit("active", "running", since(-time.Hour))}, want: HeroDBWait, recheck: 200 * time.Millisecond},
+		{name: "nor hold it for ever", in: HeroDBProgress{Seen: now.Add(-300 * time.Millisecond), Unit: unit("active", "running", since(-time.Hour))}, want: HeroDBUp},
 		{name: "active at the deadline is up", in: HeroDBProgress{Unit: unit("active", "running", since(0)), Deadline: now}, want: HeroDBUp},
 		{name: "starting is waited for", in: HeroDBProgress{Unit: unit("activating", "start", nil)}, want: HeroDBWait, recheck: 20 * time.Second},
 		{name: "a restart by systemd is waited for", in: HeroDBProgress{Unit: unit("activating", "auto-restart", exited("exit-code", 1))}, want: HeroDBWait, recheck: 20 * time.Second},
@@ -135,6 +138,9 @@ func TestJudgeHeroDB(t *testing.T) {
 		{name: "dependency failed", in: HeroDBProgress{JobResult: "dependency", Unit: unit("inactive", "dead", nil),
 			Down: []units.Unit{{Name: "hero-core-disk.service", Load: "loaded", Active: "failed", Result: "exit-code", ExitCode: 1, ExitStatus: 5}}}, want: HeroDBFailed,
 			code: units.EventDependencyFailed, says: "hero-core-disk.service, which is failed: exit-code (exited with status 5)"},
+		{name: "dependency failed, and the start was another's", in: HeroDBProgress{Unit: unit("inactive", "dead", nil),
+			Down: []units.Unit{{Name: "hero-core-disk.service", Load: "loaded", Active: "failed", Result: "signal"}}}, want: HeroDBFailed,
+			code: units.EventDependencyFailed, says: "hero-core-disk.service, which is failed: signal"},
 		{name: "dependency not loaded", in: HeroDBProgress{JobResult: "dependency", Down: []units.Unit{{Name: "hero-core-disk.service"}}}, want: HeroDBFailed,
 			code: units.EventDependencyFailed, says: "which is not loaded"},
 		{name: "dependency that nobody can name any more", in: HeroDBProgress{JobResult: "dependency"}, want: HeroDBFailed,
@@ -148,6 +154,9 @@ func TestJudgeHeroDB(t *testing.T) {
 			c.in.ID, c.in.Now, c.in.Settle, c.in.Timeout = db, now, 300*time.Millisecond, 20*time.Second
 			if c.in.Deadline.IsZero() {
 				c.in.Deadline = deadline
+			}
+			if c.in.Seen.IsZero() {
+				c.in.Seen = now
 			}
 			got := JudgeHeroDB(c.in)
 			if got.Verdict != c.want || got.Reason == "" {

@@ -55,11 +55,16 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 
 // Unusable is the problem of a service with a unit that systemd has and can't use.
 func Unusable(id units.ID, u units.Unit) Problem {
-	return Problem{
+	p := Problem{
 		Code:    units.EventDefinitionRefused,
 		Message: fmt.Sprintf("service %q can't start: systemd can't use %s, whose load state is %s", id, u.Name, u.Load),
 		Remedy:  "systemctl status " + u.Name + "\nsystemctl cat " + u.Name,
 	}
+	if u.Load == "masked" {
+		p.Message = fmt.Sprintf("service %q can't start: an administrator has masked %s", id, u.Name)
+		p.Remedy = "systemctl unmask " + u.Name + "\nsystemctl restart hero_proc"
+	}
+	return p
 }
 
 func anyAlive(us []units.Unit) bool {

@@ -5,39 +5,88 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
+// patience is how long the boot waits for a bus that went away under it.
+const patience = 10 * time.Second
+
 // boot brings up what is wanted. Nothing in it can stop it: each failure is
-// reported, and the next step is taken.
+// reported, and the next step is taken. When the bus goes away under it, it is
+// done again, as all of it can be.
 func (s *Supervisor) boot(ctx context.Context) {
 	// Whatever was reported before READY=1 is on disk by then too.
 	defer s.flush(ctx)
 	for _, e := range s.Found {
 		s.report(e)
 	}
-	s.Notify("STATUS=Looking at what runs")
-	if err := s.reread(ctx); err != nil {
-		// Without the store nothing is known of what should run: to say that
-		// hero_db isn't registered would be a guess.
+	s.reportBrokenDefinitions()
+	err := s.bringUp(ctx, true)
+	for units.CodeOf(err) == units.CodeUnavailable && s.back(ctx) {
+		err = s.bringUp(ctx, false)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.incomplete = true
 		s.setHeroDB(string(units.EventBootStepFailed), err.Error())
-		s.reportStep(units.SourceHeroDB, fmt.Errorf("cannot read the registered services: %w", err))
-		return
+		s.reportStep(units.SourceHeroDB, fmt.Errorf("the services could not be started yet: %w", err))
 	}
+}
+
+// bringUp recovers, loads and starts what is wanted, and ensures hero_db. Its
+// error is that systemd could not be reached. loading says that control is
+// held already, since Load.
+func (s *Supervisor) bringUp(ctx context.Context, loading bool) error {
+	unlock := func() { <-s.control }
+	if !loading {
+		var err error
+		if unlock, err = s.lock(ctx); err != nil {
+			return err
+		}
+	}
+	s.Notify("STATUS=Looking at what runs")
 	loaded, err := s.recover(ctx)
-	if err != nil {
-		s.reportStep(units.SourceRecovery, err)
+	if err == nil {
+		s.Notify("STATUS=Starting the registered services")
+		err = s.load(ctx, plan.Boot(s.graph.Load(), loaded, s.mayStart), loaded)
 	}
-	s.Notify("STATUS=Starting the registered services")
-	s.autostart(ctx, loaded)
-	s.ensureHeroDB(ctx)
+	unlock()
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	return s.ensureHeroDB(ctx)
+}
+
+// mayStart leaves hero_db alone where the operator has opted out.
+func (s *Supervisor) mayStart(id units.ID) bool {
+	return !s.Policy.NoAutostartDB || id != s.Policy.HeroDB
+}
+
+// back waits until the connection to systemd is there again; it is false when
+// that takes too long.
+func (s *Supervisor) back(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		select {
+		case <-s.Systemd.Wake():
+			c := s.Systemd.Take()
+			s.reportBus(c)
+			if c.Back {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // recover reads every unit of hero_proc's, and brings the history up to date
 // with them: what runs is adopted by its invocation, what has ended is closed.
+// Its error is systemd's; a history that can't be written stops nothing.
 func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error) {
 	listed, err := s.Systemd.Units(ctx)
 	if err != nil {
@@ -45,7 +94,7 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	}
 	live, err := s.Store.LiveJobs(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the live jobs: %w", err)
+		s.reportStep(units.SourceRecovery, fmt.Errorf("cannot read the live jobs: %w", err))
 	}
 	known := map[string]bool{}
 	for _, j := range live {
@@ -72,16 +121,12 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
 		}
 	}
-	if err := s.history.observe(ctx, seen...); err != nil {
-		return loaded, fmt.Errorf("cannot bring the history up to date: %w", err)
-	}
+	s.history.observe(ctx, seen...)
 	// A start that was asked for and never came to an activation, and that
 	// systemd knows nothing of, went down with its connection.
 	for _, j := range live {
 		if u := loaded[j.Unit]; j.InvocationID == "" && !u.Alive() && u.JobID == 0 {
-			if err := s.history.end(ctx, j.ID, units.PhaseLost, ""); err != nil {
-				return loaded, fmt.Errorf("cannot close job %d: %w", j.ID, err)
-			}
+			s.history.end(ctx, j, units.PhaseLost, "")
 		}
 	}
 	s.Logger.Info("recovered", "units", len(loaded), "live_jobs", len(live))
@@ -98,22 +143,20 @@ func (s *Supervisor) registered(unit string) bool {
 	return ok
 }
 
-// autostart loads everything that is registered, and starts what is wanted.
-func (s *Supervisor) autostart(ctx context.Context, loaded map[string]units.Unit) {
+// reportBrokenDefinitions reports what is wrong in the store's own terms.
+func (s *Supervisor) reportBrokenDefinitions() {
 	g := s.graph.Load()
 	for _, id := range g.Broken() {
 		p, _ := g.Problem(id)
 		s.reportProblem(id, p)
 	}
-	s.control.Lock()
-	defer s.control.Unlock()
-	s.load(ctx, plan.Boot(g, loaded, true), loaded)
 }
 
 // load does what the plan says: adopt, pin, and load the rest in one call to
 // systemd. A set that systemd refuses is loaded service by service, so that a
-// definition that it doesn't take costs only itself.
-func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) {
+// definition that it doesn't take costs only itself. Its error is that systemd
+// could not be reached. control is held.
+func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) error {
 	var missing []plan.BootStep
 	var gone, starts []string
 	for _, step := range steps {
@@ -121,36 +164,36 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		if step.Start {
 			starts = append(starts, step.Service.Unit())
 		}
-		names := loadedUnits(step.Service, loaded)
-		if step.Treatment == plan.Pin && s.pin(ctx, names) != nil {
-			// It was not alive, and went while we looked.
-			step.Treatment, step.Make = plan.Load, allUnits(step.Service)
+		if step.Problem != nil {
+			s.reportProblem(step.Service.ID, *step.Problem)
 		}
-		switch step.Treatment {
-		case plan.Adopt:
-			_ = s.pin(ctx, names) // said there; what runs stays loaded without
-		case plan.Load:
+		names := loadedUnits(step.Service, loaded)
+		if step.Treatment == plan.Load {
 			gone = append(gone, names...)
-		case plan.Pin:
+		} else if err := s.pin(ctx, names); unreachable(err) {
+			return err
+		} else if err != nil && step.Treatment == plan.Pin {
+			// It was not alive, and went while we looked.
+			step.Make = allUnits(step.Service)
 		}
 		if len(step.Make) > 0 {
 			missing = append(missing, step)
 		}
 	}
 	if len(gone) > 0 {
-		if err := s.Systemd.Unload(ctx, gone...); err != nil {
+		if err := s.Systemd.Unload(ctx, gone...); unreachable(err) {
+			return err
+		} else if err != nil {
 			s.Logger.Warn("cannot unload the units of older definitions, ignoring", "error", err)
 		}
 	}
 	s.history.setBooting(starts)
 	err := s.make(ctx, missing, starts)
 	if err == nil {
-		s.reportBroken(ctx, missing)
-		return
+		return s.reportUnusable(ctx, missing)
 	}
-	if units.CodeOf(err) != units.CodeRefused {
-		s.reportStep(units.SourceAutostart, fmt.Errorf("cannot load the registered services: %w", err))
-		return
+	if unreachable(err) {
+		return err
 	}
 	s.Logger.Info("systemd refused to load the services in one call, loading each by itself", "error", err)
 	for _, step := range steps {
@@ -162,20 +205,31 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		if step.Start {
 			start = append(start, step.Service.Unit())
 		}
-		if err := s.make(ctx, one, start); err != nil {
-			s.refuse(step.Service.ID, err)
+		if err := s.make(ctx, one, start); unreachable(err) {
+			return err
+		} else if err != nil {
+			s.refuse(ctx, step.Service.ID, err)
 		}
 	}
-	s.reportBroken(ctx, missing)
+	return s.reportUnusable(ctx, missing)
 }
 
-// reportBroken reports the units that systemd has made and can't use: a unit
+// unreachable says that it is no use to go on asking systemd: it went away, or
+// does not answer in time.
+func unreachable(err error) bool {
+	code := units.CodeOf(err)
+	return err != nil && (code == units.CodeUnavailable || code == units.CodeTimeout || code == units.CodeCanceled)
+}
+
+// reportUnusable reports the units that systemd has made and can't use: a unit
 // that is only pulled in is no reason for it to refuse the call.
-func (s *Supervisor) reportBroken(ctx context.Context, made []plan.BootStep) {
+func (s *Supervisor) reportUnusable(ctx context.Context, made []plan.BootStep) error {
+	if len(made) == 0 {
+		return nil
+	}
 	listed, err := s.Systemd.Units(ctx)
 	if err != nil {
-		s.reportStep(units.SourceAutostart, fmt.Errorf("cannot list the units: %w", err))
-		return
+		return err
 	}
 	broken := map[string]units.Unit{}
 	for _, u := range listed {
@@ -191,6 +245,7 @@ func (s *Supervisor) reportBroken(ctx context.Context, made []plan.BootStep) {
 			}
 		}
 	}
+	return nil
 }
 
 func allUnits(service units.Service) []string {
@@ -248,20 +303,18 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 // no dash, which would make it a part of another slice, and no context's
 // slice can have it.
 func (s *Supervisor) setName() string {
-	s.makes++
-	return fmt.Sprintf("hero_proc_load%d_%d.slice", s.started.UnixNano(), s.makes)
+	return fmt.Sprintf("hero_proc_load%d_%d.slice", s.started.UnixNano(), s.makes.Add(1))
 }
 
 // refuse notes, and reports, that a service could not be loaded.
-func (s *Supervisor) refuse(id units.ID, err error) {
-	code := units.EventDefinitionRefused
-	if units.CodeOf(err) != units.CodeRefused {
-		code = units.EventBootStepFailed
-	}
+func (s *Supervisor) refuse(ctx context.Context, id units.ID, err error) {
 	p := plan.Problem{
-		Code:    code,
+		Code:    units.EventDefinitionRefused,
 		Message: fmt.Sprintf("service %q could not be loaded: %v", id, err),
 		Remedy:  fmt.Sprintf("hero_proc service show %s\nhero_proc service set %s --exec 'COMMAND'", id, id),
+	}
+	if u, err := s.Systemd.Unit(ctx, id.Unit()); err == nil && u.Broken() {
+		p = plan.Unusable(id, u)
 	}
 	s.mu.Lock()
 	s.refused[id] = p
@@ -277,15 +330,31 @@ func (s *Supervisor) setDigest(unit, digest string) {
 }
 
 // resync puts everything right after the connection to systemd was lost:
-// units that were not running may be gone and every pin is. Nothing is started.
+// units that were not running may be gone and every pin is. Nothing is
+// started, unless the loss came before the boot was done.
 func (s *Supervisor) resync(ctx context.Context) error {
-	s.control.Lock()
-	defer s.control.Unlock()
+	if s.incomplete {
+		if err := s.bringUp(ctx, false); err != nil {
+			return err
+		}
+		s.incomplete = false
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resyncTimeout)
+	defer cancel()
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	loaded, err := s.recover(ctx)
 	if err != nil {
 		return err
 	}
-	s.load(ctx, plan.Boot(s.graph.Load(), loaded, false), loaded)
+	nothing := func(units.ID) bool { return false }
+	if err := s.load(ctx, plan.Boot(s.graph.Load(), loaded, nothing), loaded); err != nil {
+		return err
+	}
 	s.touched.mark(nil, nil, true)
 	return nil
 }
@@ -296,7 +365,11 @@ func (s *Supervisor) summary(ctx context.Context) string {
 	if err != nil {
 		return "Ready; " + err.Error()
 	}
-	parts := []string{"hero_db: " + health.HeroDB}
+	heroDB := health.HeroDB
+	if st, err := s.Status(ctx, s.Policy.HeroDB); err == nil && st.Wanted == units.WantedStart {
+		heroDB = string(st.State)
+	}
+	parts := []string{"hero_db: " + heroDB}
 	total := 0
 	for _, state := range []units.State{
 		units.StateRunning, units.StateActivating, units.StateDegraded, units.StateFailed,

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -16,8 +15,11 @@ import (
 // takes the definition; when it doesn't, nothing has changed. A unit that runs
 // keeps its old definition until it is restarted.
 func (s *Supervisor) Set(ctx context.Context, def map[string]any, merge bool) error {
-	s.control.Lock()
-	defer s.control.Unlock()
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	next, err := s.define(def, merge)
 	if err != nil {
 		return err
@@ -33,17 +35,32 @@ func (s *Supervisor) Set(ctx context.Context, def map[string]any, merge bool) er
 		return err
 	}
 	s.Logger.Info("service set", "service", next.ID, "wanted", next.Wanted)
-	loaded, alive, err := s.unitsOf(ctx, next)
-	if err != nil || alive {
+	alive, err := s.unitsNotDown(ctx, next.ID)
+	switch {
+	case err != nil || s.current(next) && next.Wanted != units.WantedSpec:
 		return err
-	}
-	if loaded && next.Wanted != units.WantedSpec && s.current(next) {
-		return nil
+	case len(alive) > 0:
+		return s.retryWith(ctx, next)
 	}
 	return s.reload(ctx, next)
 }
 
-// define is the definition that the call asks for.
+// retryWith gives a service that systemd keeps starting in vain its new
+// definition at once: the old one is what is wrong with it. One that runs is
+// left as it is.
+func (s *Supervisor) retryWith(ctx context.Context, service units.Service) error {
+	u, err := s.Systemd.Unit(ctx, service.Unit())
+	if err != nil || u.Sub != "auto-restart" || service.Wanted == units.WantedSpec {
+		return err
+	}
+	s.history.observe(ctx, u)
+	job, asked := s.history.begin(ctx, service, units.OriginAPI), s.ask(service.ID)
+	s.tasks.Go(func() { s.replace(service, job, asked) })
+	return nil
+}
+
+// define is the definition that the call asks for. control is held, and the
+// daemon is the store's only writer, so what is known of it is what it has.
 func (s *Supervisor) define(def map[string]any, merge bool) (units.Service, error) {
 	id := units.ID{Context: units.DefaultContext}
 	if v, ok := def["context"].(string); ok {
@@ -66,8 +83,7 @@ func (s *Supervisor) probe(ctx context.Context, service units.Service) error {
 	us := transient.Service(service, s.Systemd.Version())
 	names := make([]string, len(us))
 	for i := range us {
-		s.makes++
-		us[i].Name = fmt.Sprintf("hero_proc_check%d_%d.service", s.started.UnixNano(), s.makes)
+		us[i].Name = fmt.Sprintf("hero_proc_check%d_%d.service", s.started.UnixNano(), s.makes.Add(1))
 		names[i] = us[i].Name
 	}
 	if err := s.Systemd.Make(ctx, transient.BootSet(s.setName(), us, nil)); err != nil {
@@ -83,25 +99,11 @@ func (s *Supervisor) probe(ctx context.Context, service units.Service) error {
 	return nil
 }
 
-// unitsOf says whether any of the service's units is loaded, and whether any
-// is alive or on its way down.
-func (s *Supervisor) unitsOf(ctx context.Context, service units.Service) (loaded, alive bool, err error) {
-	for i := range service.Actions {
-		u, err := s.Systemd.Unit(ctx, service.UnitOf(i))
-		if err != nil {
-			return false, false, err
-		}
-		loaded = loaded || u.Loaded()
-		alive = alive || u.Alive() || u.Active == "deactivating"
-	}
-	return loaded, alive, nil
-}
-
 // current says whether all units of the service are loaded with its definition.
 func (s *Supervisor) current(service units.Service) bool {
 	digest := service.Digest()
-	for i := range service.Actions {
-		if s.digest(service.UnitOf(i)) != digest {
+	for _, name := range allUnits(service) {
+		if s.digest(name) != digest {
 			return false
 		}
 	}
@@ -157,27 +159,30 @@ func (s *Supervisor) Remove(ctx context.Context, id units.ID, stop bool) error {
 	if err := s.removable(id); err != nil {
 		return err
 	}
-	service, valid := s.graph.Load().Service(id)
-	if valid {
-		_, alive, err := s.unitsOf(ctx, service)
-		switch {
-		case err != nil:
+	if stop {
+		s.ask(id)
+		if err := s.stopAndWait(ctx, id); err != nil {
 			return err
-		case alive && !stop:
-			return units.Errorf(units.CodeInUse, "service %q is running", id).
-				WithRemedy("hero_proc service remove --stop " + id.String())
-		case alive:
-			if err := s.stopAndWait(ctx, service); err != nil {
-				return err
-			}
 		}
 	}
-	s.control.Lock()
-	defer s.control.Unlock()
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	// Things may have changed while it was stopping.
 	if err := s.removable(id); err != nil {
 		return err
 	}
+	alive, err := s.unitsNotDown(ctx, id)
+	if err != nil {
+		return err
+	}
+	if len(alive) > 0 {
+		return units.Errorf(units.CodeInUse, "service %q is running", id).
+			WithRemedy("hero_proc service remove --stop " + id.String())
+	}
+	s.ask(id)
 	if err := s.Store.RemoveService(ctx, id); err != nil {
 		return err
 	}
@@ -202,41 +207,7 @@ func (s *Supervisor) removable(id units.ID) error {
 	}
 	if len(names) > 0 {
 		return units.Errorf(units.CodeInUse, "service %q is required by %s", id, strings.Join(names, ", ")).
-			WithRemedy("hero_proc service remove " + strings.Join(names, " "))
+			WithRemedy("hero_proc service set " + strings.Join(names, " --requires ''\nhero_proc service set ") + " --requires ''")
 	}
 	return nil
 }
-
-// stopAndWait stops a service and waits until systemd has done so.
-func (s *Supervisor) stopAndWait(ctx context.Context, service units.Service) error {
-	for i := range service.Actions {
-		name := service.UnitOf(i)
-		s.history.setStopping(name)
-		done, err := s.Systemd.Stop(ctx, name, "replace")
-		if err != nil {
-			return err
-		}
-		select {
-		case result, ok := <-done:
-			if ok && result != "done" {
-				return units.Errorf(units.CodeRefused, "cannot stop %s: systemd's result is %s", name, result)
-			}
-			if !ok {
-				return units.Errorf(units.CodeUnavailable, "cannot tell whether %s was stopped: %w", name, errConnectionLost)
-			}
-		case <-ctx.Done():
-			return units.Errorf(units.CodeTimeout, "%s is still stopping: %w", name, context.Cause(ctx))
-		}
-		// What follows may take the unit away, and with it how it ended.
-		u, err := s.Systemd.Unit(ctx, name)
-		if err != nil {
-			return err
-		}
-		if err := s.history.observe(ctx, u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var errConnectionLost = errors.New("the connection to systemd was lost")

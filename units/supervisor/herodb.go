@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -10,30 +11,33 @@ import (
 )
 
 // ensureHeroDB sees to it that hero_db is started, or says why it is not. What
-// is to be done, and how it ended, plan decides.
-func (s *Supervisor) ensureHeroDB(ctx context.Context) {
+// is to be done, and how it ended, plan decides. Its error is that systemd could
+// not be reached.
+func (s *Supervisor) ensureHeroDB(ctx context.Context) error {
 	id := s.Policy.HeroDB
 	service, registered := s.graph.Load().Service(id)
 	problem := s.problem(id)
 	if problem != nil && !s.Policy.NoAutostartDB && (!registered || service.Wanted == units.WantedStart) {
 		s.heroDBFailed(plan.HeroDBBlocked(id, *problem))
-		return
+		return nil
 	}
 	u, err := s.Systemd.Unit(ctx, id.Unit())
 	if err != nil {
-		s.heroDBFailed(plan.HeroDBRefused(id, err))
-		return
+		return err
 	}
 	d := plan.DecideHeroDB(plan.HeroDBInput{
 		OptOut: s.Policy.NoAutostartDB, ID: id, Registered: registered, Wanted: service.Wanted, Unit: u,
+		Tried: s.history.isBooting(u.Name),
 	})
 	s.Logger.Info("ensuring hero_db", "service", id, "decision", d.Action, "reason", d.Reason)
 	var result <-chan string
 	switch d.Action {
 	case plan.HeroDBNeedsStart:
-		if _, result, err = s.start(ctx, service, u, units.OriginBoot); err != nil {
+		if _, result, err = s.start(ctx, service, u, units.OriginBoot); unreachable(err) {
+			return err
+		} else if err != nil {
 			s.heroDBFailed(plan.HeroDBRefused(id, err))
-			return
+			return nil
 		}
 	case plan.HeroDBAlreadyActive:
 	case plan.HeroDBOptedOut, plan.HeroDBNotRegistered, plan.HeroDBNotStartIntent:
@@ -41,9 +45,10 @@ func (s *Supervisor) ensureHeroDB(ctx context.Context) {
 		if d.Event != nil {
 			s.report(*d.Event)
 		}
-		return
+		return nil
 	}
 	s.awaitHeroDB(ctx, service, result)
+	return nil
 }
 
 // awaitHeroDB waits, for a bounded time, until hero_db is up or has failed.
@@ -54,16 +59,18 @@ func (s *Supervisor) awaitHeroDB(ctx context.Context, service units.Service, res
 		ID: service.ID, Settle: settle, Timeout: s.Policy.StartTimeout, Deadline: began.Add(s.Policy.StartTimeout),
 		Proven: primary.Ready == units.ReadyNotify || !primary.Process,
 	}
+	seen := "" // the invocation that p.Seen is of
 	for {
 		u, err := s.Systemd.Unit(ctx, service.Unit())
+		p.Now, p.Pending = s.Now(), result != nil
 		if err == nil {
 			p.Unit = u
-			if err := s.history.observe(ctx, u); err != nil {
-				s.Logger.Warn("cannot write the history, ignoring", "unit", u.Name, "error", err)
+			s.history.observe(ctx, u)
+			if u.Active == "active" && seen != u.InvocationID {
+				seen, p.Seen = u.InvocationID, p.Now
 			}
 		}
-		p.Now, p.Pending = s.Now(), result != nil
-		if p.JobResult == "dependency" {
+		if p.JobResult == "dependency" || p.Unit.Active == "inactive" {
 			p.Down = s.down(ctx, service)
 		}
 		out := plan.JudgeHeroDB(p)
@@ -83,7 +90,7 @@ func (s *Supervisor) awaitHeroDB(ctx context.Context, service units.Service, res
 		recheck := time.NewTimer(out.Recheck.Sub(p.Now))
 		select {
 		case <-s.Systemd.Wake():
-			s.changes(ctx)
+			s.resyncDue = !s.changes(ctx)
 		case r, ok := <-result:
 			if ok {
 				p.JobResult = r
@@ -110,11 +117,21 @@ func (s *Supervisor) setHeroDB(state, reason string) {
 	s.touched.mark(nil, nil, false)
 }
 
-// down are the units that the service requires and that are not up.
+// down are the units that the service's primary one requires and that are not
+// up: those of other services, and those of its own actions.
 func (s *Supervisor) down(ctx context.Context, service units.Service) []units.Unit {
-	var down []units.Unit
+	var names []string
 	for _, id := range s.graph.Load().Requires(service.ID) {
-		if u, err := s.Systemd.Unit(ctx, id.Unit()); err == nil && !u.Alive() {
+		names = append(names, id.Unit())
+	}
+	for i, a := range service.Actions {
+		if slices.Contains(service.Actions[service.Primary()].DependsOn, a.Name) {
+			names = append(names, service.UnitOf(i))
+		}
+	}
+	var down []units.Unit
+	for _, name := range names {
+		if u, err := s.Systemd.Unit(ctx, name); err == nil && !u.Alive() {
 			down = append(down, u)
 		}
 	}

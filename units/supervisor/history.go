@@ -11,6 +11,10 @@ import (
 )
 
 // history keeps the jobs in the store true to what systemd says of the units.
+//
+// It never stands in the way of control: what can't be written, as on a full
+// disk, is kept in memory, told to those who ask, and written when it can be.
+// A job that could not be recorded when it began has no number.
 type history struct {
 	store  Store
 	logger *slog.Logger
@@ -23,6 +27,8 @@ type history struct {
 	// ending has the job before the last one, where a restart that was asked
 	// for is still ending it.
 	ending map[string]units.Job
+	// unsaved has the jobs whose newest state is not in the store yet.
+	unsaved map[int64]units.Job
 	// stopping has the units that somebody asked to stop.
 	stopping map[string]bool
 	// booting has the units that the boot starts.
@@ -34,63 +40,77 @@ type history struct {
 func newHistory(store Store, logger *slog.Logger, now func() time.Time, saved func(jobs []int64)) *history {
 	return &history{
 		store: store, logger: logger, now: now, saved: saved,
-		last: map[string]units.Job{}, ending: map[string]units.Job{}, stopping: map[string]bool{}, booting: map[string]bool{},
+		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{},
+		stopping: map[string]bool{}, booting: map[string]bool{},
 		changed: make(chan struct{}),
 	}
 }
 
 // observe writes down what the units, read in full, mean for their jobs: all
 // of it in one transaction.
-func (h *history) observe(ctx context.Context, us ...units.Unit) error {
+func (h *history) observe(ctx context.Context, us ...units.Unit) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := h.now()
 	var records []units.Record
 	for _, u := range us {
-		ref, ok := units.ParseUnit(u.Name)
-		if !ok {
-			continue
-		}
-		last, err := h.lastOf(ctx, u.Name)
+		of, err := h.observeOne(ctx, u)
 		if err != nil {
-			return err
+			h.logger.Error("cannot read the history, ignoring: the unit's next change will", "unit", u.Name, "error", err)
 		}
-		recorded := false
-		if u.InvocationID != "" && (last == nil || last.InvocationID != u.InvocationID) {
-			if _, recorded, err = h.store.JobByInvocation(ctx, u.InvocationID); err != nil {
-				return err
-			}
-		}
-		if before, ok := h.ending[u.Name]; ok {
-			if j := plan.ObserveEnding(before, u, now); j != nil {
-				records = append(records, units.Record{Job: j})
-				h.ending[u.Name] = *j
-				if j.Phase.Terminal() {
-					delete(h.ending, u.Name)
-				}
-			}
-		}
-		if u.Active == "deactivating" && u.JobID != 0 {
-			h.stopping[u.Name] = true
-		}
-		change := plan.Observe(last, u, recorded, h.stopping[u.Name], now)
-		if change.Update != nil {
-			records = append(records, units.Record{Job: change.Update})
-		}
-		if begin := change.Begin; begin != nil {
-			begin.Service, begin.Action = ref.ID, ref.Action
-			origin := units.OriginSystemd
-			if h.booting[u.Name] {
-				origin = units.OriginBoot
-				delete(h.booting, u.Name)
-			}
-			records = append(records, units.Record{Job: begin, Origin: origin})
-		}
-		if u.Alive() && change.Begin != nil || u.Active == "inactive" || u.Active == "failed" {
-			delete(h.stopping, u.Name)
+		records = append(records, of...)
+	}
+	h.save(ctx, records)
+}
+
+func (h *history) observeOne(ctx context.Context, u units.Unit) ([]units.Record, error) {
+	ref, ok := units.ParseUnit(u.Name)
+	if !ok {
+		return nil, nil
+	}
+	last, err := h.lastOf(ctx, u.Name)
+	if err != nil {
+		return nil, err
+	}
+	recorded := false
+	if u.InvocationID != "" && (last == nil || last.InvocationID != u.InvocationID) {
+		if _, recorded, err = h.store.JobByInvocation(ctx, u.InvocationID); err != nil {
+			return nil, err
 		}
 	}
-	return h.save(ctx, records)
+	now := h.now()
+	var records []units.Record
+	if before, ok := h.ending[u.Name]; ok {
+		recorded = recorded || before.InvocationID == u.InvocationID
+		if j := plan.ObserveEnding(before, u, now); j != nil {
+			records = append(records, units.Record{Job: j})
+			h.ending[u.Name] = *j
+			if j.Phase.Terminal() {
+				delete(h.ending, u.Name)
+			}
+		}
+	}
+	if u.Active == "deactivating" && u.JobID != 0 {
+		h.stopping[u.Name] = true
+	}
+	change := plan.Observe(last, u, recorded, h.stopping[u.Name], now)
+	if change.Update != nil {
+		records = append(records, units.Record{Job: change.Update})
+	}
+	if begin := change.Begin; begin != nil {
+		begin.Service, begin.Action = ref.ID, ref.Action
+		origin := units.OriginSystemd
+		if h.booting[u.Name] {
+			origin = units.OriginBoot
+		}
+		records = append(records, units.Record{Job: begin, Origin: origin})
+	}
+	if u.InvocationID != "" && !recorded {
+		delete(h.booting, u.Name)
+	}
+	if u.Alive() && change.Begin != nil || u.Active == "inactive" || u.Active == "failed" {
+		delete(h.stopping, u.Name)
+	}
+	return records, nil
 }
 
 // lastOf is the newest job of a unit, nil when it never had one.
@@ -106,17 +126,38 @@ func (h *history) lastOf(ctx context.Context, unit string) (*units.Job, error) {
 	return &j, nil
 }
 
-// save writes records and wakes those who wait for a job.
-func (h *history) save(ctx context.Context, records []units.Record) error {
+// save writes records, and what could not be written before, and wakes those
+// who wait for a job.
+func (h *history) save(ctx context.Context, records []units.Record) {
+	fresh := map[int64]bool{}
+	for _, r := range records {
+		fresh[r.Job.ID] = true
+	}
+	all := records
+	for id, j := range h.unsaved {
+		if !fresh[id] {
+			all = append(all, units.Record{Job: &j})
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	if err := h.store.SaveJobs(ctx, all); err != nil {
+		h.logger.Error("cannot write the history, keeping it in memory and trying again", "jobs", len(all), "error", err)
+		for _, r := range all {
+			if r.Job.ID != 0 {
+				h.unsaved[r.Job.ID] = *r.Job
+			}
+		}
+	} else {
+		clear(h.unsaved)
+	}
 	if len(records) == 0 {
-		return nil
+		return
 	}
-	if err := h.store.SaveJobs(ctx, records); err != nil {
-		return err
-	}
-	ids := make([]int64, len(records))
-	for i, r := range records {
-		ids[i] = r.Job.ID
+	ids := make([]int64, 0, len(records))
+	for _, r := range records {
+		ids = append(ids, r.Job.ID)
 		if last, ok := h.last[r.Job.Unit]; !ok || last.ID <= r.Job.ID {
 			h.last[r.Job.Unit] = *r.Job
 		}
@@ -124,11 +165,17 @@ func (h *history) save(ctx context.Context, records []units.Record) error {
 	close(h.changed)
 	h.changed = make(chan struct{})
 	h.saved(ids)
-	return nil
+}
+
+// retry writes what could not be written before.
+func (h *history) retry(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.save(ctx, nil)
 }
 
 // begin records that a start of the unit was asked for, before systemd is.
-func (h *history) begin(ctx context.Context, s units.Service, origin units.Origin) (units.Job, error) {
+func (h *history) begin(ctx context.Context, s units.Service, origin units.Origin) units.Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	job := units.Job{
@@ -137,39 +184,54 @@ func (h *history) begin(ctx context.Context, s units.Service, origin units.Origi
 	}
 	last, err := h.lastOf(ctx, job.Unit)
 	if err != nil {
-		return units.Job{}, err
-	}
-	if last != nil && !last.Phase.Terminal() && last.InvocationID != "" {
-		h.ending[job.Unit] = *last
+		h.logger.Error("cannot read the history, ignoring", "unit", job.Unit, "error", err)
 	}
 	delete(h.stopping, job.Unit)
-	if err := h.save(ctx, []units.Record{{Job: &job, Origin: origin}}); err != nil {
-		return units.Job{}, err
+	h.save(ctx, []units.Record{{Job: &job, Origin: origin}})
+	switch {
+	case job.ID == 0 && last != nil:
+		h.last[job.Unit] = *last // not recorded: its activation will be
+	case job.ID == 0:
+		delete(h.last, job.Unit)
+	case last != nil && !last.Phase.Terminal() && last.InvocationID != "":
+		h.ending[job.Unit] = *last
 	}
-	return job, nil
+	return job
 }
 
-// lastJob is the newest job of a unit.
-func (h *history) lastJob(ctx context.Context, unit string) (units.Job, bool, error) {
+// lastJob is the newest job of a unit; one without a number if it never had any.
+func (h *history) lastJob(ctx context.Context, unit string) (units.Job, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last, err := h.lastOf(ctx, unit)
 	if err != nil || last == nil {
-		return units.Job{}, false, err
+		return units.Job{}, err
 	}
-	return *last, true, nil
+	return *last, nil
 }
 
-// end finishes a job that never came to an activation.
-func (h *history) end(ctx context.Context, id int64, phase units.Phase, result string) error {
+// end finishes a job that never came to an activation; one that did is left to
+// its unit.
+func (h *history) end(ctx context.Context, job units.Job, phase units.Phase, result string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	job, err := h.store.Job(ctx, id)
+	job, err := h.job(ctx, job.ID)
+	if err != nil {
+		h.logger.Error("cannot read the history, ignoring", "job", job.ID, "error", err)
+	}
 	if err != nil || job.Phase.Terminal() || job.InvocationID != "" {
-		return err
+		return
 	}
 	job.Phase, job.Result, job.Ended = phase, result, h.now()
-	return h.save(ctx, []units.Record{{Job: &job}})
+	h.save(ctx, []units.Record{{Job: &job}})
+}
+
+// job is a job as it is known, which may be newer than the store.
+func (h *history) job(ctx context.Context, id int64) (units.Job, error) {
+	if j, ok := h.unsaved[id]; ok {
+		return j, nil
+	}
+	return h.store.Job(ctx, id)
 }
 
 func (h *history) setStopping(unit string) {
@@ -186,13 +248,33 @@ func (h *history) setBooting(names []string) {
 	}
 }
 
+// isBooting says that the boot has started the unit, and that no activation of
+// it was seen since.
+func (h *history) isBooting(unit string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.booting[unit]
+}
+
+// booted ends the boot: what starts from now on is somebody else's doing.
+func (h *history) booted() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.booting)
+}
+
+// get is a job as it is known.
+func (h *history) get(ctx context.Context, id int64) (units.Job, <-chan struct{}, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	job, err := h.job(ctx, id)
+	return job, h.changed, err
+}
+
 // wait answers with the job once done says so of it.
 func (h *history) wait(ctx context.Context, id int64, done func(units.Job) bool) (units.Job, error) {
 	for {
-		h.mu.Lock()
-		changed := h.changed
-		h.mu.Unlock()
-		job, err := h.store.Job(ctx, id)
+		job, changed, err := h.get(ctx, id)
 		if err != nil || done(job) {
 			return job, err
 		}

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -15,13 +14,23 @@ const resyncRetry = time.Second
 // be awake more often.
 const upkeep = time.Minute
 
+// resyncTimeout bounds one reading of all units: the loop has to come round
+// for the watchdog.
+const resyncTimeout = 20 * time.Second
+
+// settleStatus is how long after a change the one-line status is made anew.
+const settleStatus = time.Second
+
 // Run boots, says that the supervisor is ready, and then keeps it true to
-// systemd until ctx ends. The API may be served before and during it.
+// systemd until ctx ends. [Supervisor.Load] comes before it.
 func (s *Supervisor) Run(ctx context.Context) error {
+	defer s.tasks.Wait()
+	defer s.end()
 	s.boot(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
+	s.history.booted()
 	s.ready.Store(true)
 	s.touched.mark(nil, nil, false)
 	summary := s.summary(ctx)
@@ -34,34 +43,40 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	// retry fires when a resync has failed.
-	retry := time.NewTimer(0)
-	if !retry.Stop() {
-		<-retry.C
-	}
+	retry, status := time.NewTimer(resyncRetry), time.NewTimer(settleStatus)
 	defer retry.Stop()
+	defer status.Stop()
+	if !s.resyncDue && !s.incomplete {
+		retry.Stop()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			s.Notify("STOPPING=1\nSTATUS=Stopping; the services run on")
-			s.end()
-			s.tasks.Wait()
 			s.flush(context.WithoutCancel(ctx))
 			return s.Store.BackUpIfChanged(context.WithoutCancel(ctx))
 		case <-s.Systemd.Wake():
 			if !s.changes(ctx) {
 				retry.Reset(resyncRetry)
 			}
+			status.Reset(settleStatus)
 		case <-retry.C:
 			if err := s.resync(ctx); err != nil {
 				s.Logger.Warn("cannot read the units again, trying again", "error", err)
 				retry.Reset(resyncRetry)
+			}
+			status.Reset(settleStatus)
+		case <-status.C:
+			if now := s.summary(ctx); now != summary {
+				summary = now
+				s.Notify("STATUS=" + summary)
 			}
 		case <-tick.C:
 			// Only a loop that comes round says that it is alive.
 			if s.Watchdog > 0 {
 				s.Notify("WATCHDOG=1")
 			}
+			s.history.retry(ctx)
 			if err := s.Store.BackUpIfChanged(ctx); err != nil {
 				s.Logger.Warn("cannot back up the store, trying again later", "error", err)
 			}
@@ -69,10 +84,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 }
 
-// changes takes what systemd's signals marked, reads it again and brings the
-// history up to date. It is false when everything must be read again later.
-func (s *Supervisor) changes(ctx context.Context) bool {
-	c := s.Systemd.Take()
+// reportBus reports that the connection to systemd went, or came back.
+func (s *Supervisor) reportBus(c units.Changes) {
 	if c.Lost {
 		s.report(units.Event{
 			Source: units.SourceBus, Code: units.EventBusLost, Level: units.LevelWarning,
@@ -86,6 +99,13 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 			Message: "the connection to systemd is back",
 		})
 	}
+}
+
+// changes takes what systemd's signals marked, reads it again and brings the
+// history up to date. It is false when everything must be read again later.
+func (s *Supervisor) changes(ctx context.Context) bool {
+	c := s.Systemd.Take()
+	s.reportBus(c)
 	if c.All || c.Back {
 		if err := s.resync(ctx); err != nil {
 			s.Logger.Warn("cannot read the units again, trying again", "error", err)
@@ -99,38 +119,63 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 			continue
 		}
 		u, err := s.Systemd.Unit(ctx, name)
+		if unreachable(err) {
+			s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
+			return false
+		}
 		if err != nil {
 			s.Logger.Debug("cannot read a unit that changed, ignoring: its next change, or the next resync, will", "unit", name, "error", err)
 			continue
 		}
 		seen = append(seen, u)
 	}
-	if err := s.history.observe(ctx, seen...); err != nil {
-		s.Logger.Error("cannot write the history", "units", fmt.Sprint(c.Units), "error", err)
-	}
+	s.history.observe(ctx, seen...)
 	for _, u := range seen {
 		if ref, ok := units.ParseUnit(u.Name); ok {
 			s.touch(ref.ID)
 		}
-		s.renew(ctx, u)
+		s.renew(u)
 	}
 	return true
 }
 
 // renew gives a unit that has ended the definition that the store has for it
-// by now, so that whoever starts it next starts the new one.
-func (s *Supervisor) renew(ctx context.Context, u units.Unit) {
-	if u.Active != "inactive" && u.Active != "failed" || u.JobID != 0 {
+// by now, so that whoever starts it next starts the new one. It may have to
+// wait for control, which the loop must not.
+func (s *Supervisor) renew(u units.Unit) {
+	if u.Active != "inactive" && u.Active != "failed" || u.JobID != 0 || !u.Loaded() {
 		return
 	}
 	ref, _ := units.ParseUnit(u.Name)
 	service, ok := s.graph.Load().Service(ref.ID)
-	if !ok || !u.Loaded() || u.Digest == service.Digest() {
+	if !ok || u.Digest == service.Digest() && service.Wanted != units.WantedSpec {
 		return
 	}
-	s.control.Lock()
-	defer s.control.Unlock()
-	if err := s.reload(ctx, service); err != nil {
-		s.Logger.Warn("cannot load the new definition of a service that has stopped, ignoring: its next start will", "service", service.ID, "error", err)
+	s.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(s.life, resyncTimeout)
+		defer cancel()
+		if err := s.renewNow(ctx, ref.ID); err != nil {
+			s.Logger.Warn("cannot load the new definition of a service that has stopped, ignoring: its next start will", "service", ref.ID, "error", err)
+		}
+	})
+}
+
+func (s *Supervisor) renewNow(ctx context.Context, id units.ID) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
 	}
+	defer unlock()
+	service, ok := s.graph.Load().Service(id)
+	if !ok {
+		return nil
+	}
+	alive, err := s.unitsNotDown(ctx, id)
+	if err != nil || len(alive) > 0 {
+		return err // somebody was quicker
+	}
+	if s.current(service) && service.Wanted != units.WantedSpec {
+		return nil
+	}
+	return s.reload(ctx, service)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
@@ -30,8 +31,30 @@ func (s *Supervisor) Health(ctx context.Context) (units.Health, error) {
 }
 
 // Services reads all services at once, from one listing of systemd's. Where
-// the listing shows that something is wrong, the unit is read in full.
+// the listing shows that something is wrong, the unit is read in full. Those
+// who ask at the same time share one reading: nobody can keep systemd busy by
+// asking often.
 func (s *Supervisor) Services(ctx context.Context) ([]units.Status, error) {
+	shared := s.reading.DoChan("services", func() (any, error) {
+		ctx, cancel := context.WithTimeout(s.life, readTimeout)
+		defer cancel()
+		return s.readServices(ctx)
+	})
+	select {
+	case r := <-shared:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return slices.Clone(r.Val.([]units.Status)), nil
+	case <-ctx.Done():
+		return nil, units.Errorf(units.CodeTimeout, "systemd has not answered: %w", context.Cause(ctx))
+	}
+}
+
+// readTimeout bounds one reading that several share.
+const readTimeout = 10 * time.Second
+
+func (s *Supervisor) readServices(ctx context.Context) ([]units.Status, error) {
 	g := s.graph.Load()
 	loaded := map[string]units.Unit{}
 	listed, err := s.Systemd.Units(ctx)
@@ -55,11 +78,26 @@ func (s *Supervisor) Services(ctx context.Context) ([]units.Status, error) {
 	return all, nil
 }
 
-// Status reads one service in full.
+// Status reads one service in full; as with Services, one reading is shared.
 func (s *Supervisor) Status(ctx context.Context, id units.ID) (units.Status, error) {
 	if err := id.Check(); err != nil {
 		return units.Status{}, err
 	}
+	shared := s.reading.DoChan("service "+id.String(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(s.life, readTimeout)
+		defer cancel()
+		return s.readStatus(ctx, id)
+	})
+	select {
+	case r := <-shared:
+		st, _ := r.Val.(units.Status)
+		return st, r.Err
+	case <-ctx.Done():
+		return units.Status{}, units.Errorf(units.CodeTimeout, "systemd has not answered: %w", context.Cause(ctx))
+	}
+}
+
+func (s *Supervisor) readStatus(ctx context.Context, id units.ID) (units.Status, error) {
 	g := s.graph.Load()
 	service, ok := g.Service(id)
 	if !ok {
@@ -189,7 +227,8 @@ func (s *Supervisor) LiveJobs(ctx context.Context) ([]units.Job, error) {
 
 // Job reads one job.
 func (s *Supervisor) Job(ctx context.Context, id int64) (units.Job, error) {
-	return s.Store.Job(ctx, id)
+	job, _, err := s.history.get(ctx, id)
+	return job, err
 }
 
 // WaitReady answers when the job is ready, or over.

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
@@ -118,9 +120,15 @@ type Supervisor struct {
 
 	// control is held while definitions change and while units are loaded, so
 	// that the store and systemd change together. Nobody waits for a job
-	// under it.
-	control sync.Mutex
-	makes   int // sets made so far, for the name of the next one
+	// under it. It is a channel so that waiting for it can end in time.
+	control chan struct{}
+	makes   atomic.Int64 // sets made so far, for the name of the next one
+	// incomplete says that the bus went away before the boot was done.
+	incomplete bool
+	// resyncDue says that a reading of all units has failed, and is to be
+	// done again.
+	resyncDue bool
+	reading   singleflight.Group
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -129,9 +137,14 @@ type Supervisor struct {
 	refused      map[units.ID]plan.Problem
 	heroDB       string // as in units.Health
 	heroDBReason string
+	// asked counts what was asked of a service: what goes on in the
+	// background for an older request gives up.
+	asked map[units.ID]uint64
 }
 
-// New makes a supervisor; Run brings it to life.
+// New makes a supervisor; Run brings it to life. Whatever changes something
+// waits until the boot has loaded the services, so the API may be served
+// before Run.
 func New(o Options) *Supervisor {
 	s := &Supervisor{
 		Options: o,
@@ -139,6 +152,8 @@ func New(o Options) *Supervisor {
 		digests: map[string]string{},
 		refused: map[units.ID]plan.Problem{},
 		heroDB:  "pending",
+		asked:   map[units.ID]uint64{},
+		control: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched = newTouched()
@@ -147,7 +162,40 @@ func New(o Options) *Supervisor {
 	return s
 }
 
-// reread makes the graph anew from the store.
+// lock takes control; unlock gives it back.
+func (s *Supervisor) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case s.control <- struct{}{}:
+		return func() { <-s.control }, nil
+	case <-ctx.Done():
+		return nil, units.Errorf(units.CodeTimeout, "hero_proc is busy loading services: %w", context.Cause(ctx))
+	}
+}
+
+// Load reads the registered services, and keeps control until Run has loaded
+// them. It comes before the API is served: who calls must never see a store
+// that has not been read, nor change it under the boot.
+func (s *Supervisor) Load(ctx context.Context) error {
+	s.control <- struct{}{}
+	return s.reread(ctx)
+}
+
+// ask notes that something was asked of a service, and what number that was.
+func (s *Supervisor) ask(id units.ID) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[id]++
+	return s.asked[id]
+}
+
+// still says whether nothing was asked of the service since.
+func (s *Supervisor) still(id units.ID, number uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[id] == number
+}
+
+// reread makes the graph anew from the store. control is held.
 func (s *Supervisor) reread(ctx context.Context) error {
 	rows, err := s.Store.Services(ctx)
 	if err != nil {

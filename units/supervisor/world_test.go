@@ -96,6 +96,9 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 		Store: db, Systemd: manager, Journal: d, Queue: queue, Notify: d.notify, Policy: p, Found: found,
 		Version: "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
 	})
+	if err := d.Load(ctx); err != nil {
+		w.t.Fatal(err)
+	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := d.Run(ctx); err != nil {

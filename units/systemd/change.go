@@ -38,6 +38,7 @@ func (m *Manager) Make(ctx context.Context, set transient.Set) error {
 			}
 			return err
 		}
+		s.pins.made(append(set.Aux, set.Main))
 		if strings.HasSuffix(name, ".slice") {
 			defer s.discard(ctx, name)
 		}
@@ -160,7 +161,7 @@ func (s *session) stop(ctx context.Context, unit, mode string) (<-chan string, e
 // end of the connection.
 func (m *Manager) Pin(ctx context.Context, unit string) error {
 	return m.call(ctx, "pin "+unit, func(ctx context.Context, s *session) error {
-		return s.call(ctx, "RefUnit", unit).Err
+		return s.pin(ctx, unit)
 	})
 }
 

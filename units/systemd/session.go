@@ -25,6 +25,7 @@ type session struct {
 	sd      *sddbus.Conn   // go-systemd's calls, on conn
 	version int
 	jobs    jobs
+	pins    pins
 	changes *changes
 	log     *slog.Logger
 	end     context.CancelFunc // of the connections' lifetime
@@ -37,7 +38,7 @@ type session struct {
 // open connects, subscribes, and asks systemd for its version; so a session
 // that is there is one that works.
 func (m *Manager) open(ctx context.Context) (_ *session, err error) {
-	ctx, cancel := withDeadline(ctx)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	life, end := context.WithCancel(context.Background())
 	// godbus knows no deadline for connecting, but gives up with the

@@ -23,8 +23,11 @@ import (
 )
 
 const (
-	// callTimeout bounds a call whose context has no deadline of its own.
+	// callTimeout bounds every call, whatever time its caller has.
 	callTimeout = 10 * time.Second
+	// maxCalls bounds the calls under way: the bus lets a connection wait for
+	// 128 answers, dbus-daemon(1), max_replies_per_connection.
+	maxCalls = 32
 	// A lost connection is tried again after retryMin, then twice as long
 	// each time, up to retryMax. dbus-daemon is back within some 30 ms of
 	// its restart, and systemd on it some 20 ms later.
@@ -57,6 +60,8 @@ type Manager struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when keep has returned
 
+	calls chan struct{} // has an element for each call under way
+
 	mu      sync.Mutex
 	session *session // nil while there is no connection
 	version int
@@ -70,6 +75,7 @@ func Connect(ctx context.Context, opts Options) (*Manager, error) {
 		log:     opts.Logger,
 		changes: newChanges(),
 		done:    make(chan struct{}),
+		calls:   make(chan struct{}, maxCalls),
 	}
 	if m.dial == nil {
 		m.dial = dialSystemBus
@@ -174,17 +180,16 @@ func (m *Manager) call(ctx context.Context, what string, f func(context.Context,
 	if s == nil {
 		return failure(what, errNoConnection)
 	}
-	ctx, cancel := withDeadline(ctx)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	select {
+	case m.calls <- struct{}{}:
+		defer func() { <-m.calls }()
+	case <-ctx.Done():
+		return failure(what, ctx.Err())
+	}
 	if err := f(ctx, s); err != nil {
 		return failure(what, err)
 	}
 	return nil
-}
-
-func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, callTimeout)
 }

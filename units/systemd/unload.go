@@ -96,6 +96,7 @@ func (s *session) resetFailed(ctx context.Context, unit string) error {
 }
 
 func (s *session) unpin(ctx context.Context, unit string) error {
+	s.pins.set(unit, false)
 	for {
 		switch err := s.call(ctx, "UnrefUnit", unit).Err; {
 		case isDBus(err, systemdName+".NotReferenced"), isDBus(err, noSuchUnit):

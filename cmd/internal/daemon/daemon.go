@@ -33,7 +33,10 @@ const logQueueSize = 1024
 
 // connectTimeout bounds one try to reach systemd at the start. D-Bus
 // activation gives the daemon 25 s to take its name.
-const connectTimeout = 10 * time.Second
+const (
+	connectTimeout = 10 * time.Second
+	connectRetry   = time.Second
+)
 
 const usage = `Usage: hero_proc_server [--help | --version]
 
@@ -75,7 +78,7 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	db, found, err := store.Open(ctx, settings.stateDir, store.Options{Logger: logger})
 	if err != nil {
 		// The one fatal error; but what was found on the way is told.
-		for _, e := range found {
+		for _, e := range append(found, unusable(err)) {
 			if err := (systemJournal{logger}).Send(e); err != nil {
 				logger.Error("cannot journal an event, ignoring", "code", e.Code, "error", err)
 			}
@@ -91,11 +94,9 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	}()
 
 	notify("STATUS=Connecting to systemd")
-	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
-	manager, err := systemd.Connect(connecting, systemd.Options{Logger: logger, Dial: dial})
-	cancel()
+	manager, err := connect(ctx, logger)
 	if err != nil {
-		return err
+		return nil // ctx is over
 	}
 	defer manager.Close()
 
@@ -108,6 +109,9 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		Notify: notify, Watchdog: watchdog, Policy: settings.policy, Found: found,
 		Version: version, Logger: logger, Now: time.Now,
 	})
+	if err := sup.Load(ctx); err != nil {
+		return err
+	}
 	api := dbusapi.New(dbusapi.Options{Controller: sup, Logger: logger})
 
 	// Whichever ends first, with an error or because ctx does, ends the other.
@@ -122,6 +126,39 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		}
 	})
 	return group.Wait()
+}
+
+// connect connects to systemd, for as long as it takes: without it nothing can
+// be done, and ending would only begin it all over again.
+func connect(ctx context.Context, logger *slog.Logger) (*systemd.Manager, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, connectTimeout)
+		manager, err := systemd.Connect(try, systemd.Options{Logger: logger, Dial: dial})
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return manager, err
+		}
+		logger.Warn("cannot connect to systemd, trying again", "error", err)
+		select {
+		case <-time.After(connectRetry):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// unusable is the event for the one fatal error.
+func unusable(err error) units.Event {
+	e := units.Event{
+		Source: units.SourceStore, Code: units.EventStoreUnusable, Level: units.LevelError,
+		Message: "hero_proc can't go on without its store: " + err.Error(),
+		Remedy:  "systemctl status hero_proc\ndf -h /var/lib/hero_proc\nls -la /var/lib/hero_proc",
+	}
+	var known *units.Error
+	if errors.As(err, &known) && known.Remedy != "" {
+		e.Remedy = known.Remedy
+	}
+	return e
 }
 
 // dial is the API's way to the bus, for the adapter too: godbus's own can be
