@@ -32,7 +32,7 @@ func (s *Store) backupDir() string { return filepath.Join(s.dir, "backups") }
 // Backup copies the store, while it is in use, to a new file of the backup
 // directory and is its path. The newest five are kept.
 func (s *Store) Backup(ctx context.Context) (string, error) {
-	path, err := s.backup(ctx)
+	path, err := s.backupIfRoom(ctx)
 	if err != nil {
 		return "", s.fail(ctx, "back up the store", err)
 	}
@@ -41,8 +41,11 @@ func (s *Store) Backup(ctx context.Context) (string, error) {
 }
 
 // BackUpIfChanged makes a backup if the definitions are not those of the
-// newest one.
+// newest one, and the ballast if there is room for it again.
 func (s *Store) BackUpIfChanged(ctx context.Context) error {
+	if err := s.reserve(); err != nil {
+		s.log.Debug("no room for the ballast, ignoring", "error", err)
+	}
 	changed, err := s.changed(ctx)
 	if err != nil {
 		return s.fail(ctx, "compare the store with its backup", err)
@@ -61,6 +64,14 @@ func (s *Store) changed(ctx context.Context) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return sum != s.saved, nil
+}
+
+// backupIfRoom leaves the room of the ballast to the history.
+func (s *Store) backupIfRoom(ctx context.Context) (string, error) {
+	if err := s.reserve(); err != nil {
+		return "", err
+	}
+	return s.backup(ctx)
 }
 
 // backup is complete on the disk before it has its name. VACUUM INTO reads
@@ -124,17 +135,19 @@ func (s *Store) backupAtOpen(ctx context.Context, version int) (string, error) {
 		if changed, err := s.changed(ctx); err != nil || !changed {
 			return "", err
 		}
+		return s.backupIfRoom(ctx)
 	}
 	return s.backup(ctx)
 }
 
-func (s *Store) backupFailed(ctx context.Context, err error) units.Event {
+// openedWithout is the event of a step of Open that failed and is lived with.
+func (s *Store) openedWithout(ctx context.Context, doing string, err error) units.Event {
 	return units.Event{
 		Time:    s.now(),
 		Source:  units.SourceStore,
 		Code:    units.EventBootStepFailed,
 		Level:   units.LevelError,
-		Message: s.fail(ctx, "back up the store, going on without", err).Error(),
+		Message: s.fail(ctx, doing, err).Error(),
 		Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
 	}
 }

@@ -21,7 +21,11 @@ func (s *Store) inspect(ctx context.Context) (int, error) {
 	if err := s.rollBack(ctx); err != nil {
 		return 0, err
 	}
-	version, err := examine(ctx, s.path(), asReader)
+	params := asReader
+	if s.alone {
+		params = asOnly
+	}
+	version, err := examine(ctx, s.path(), params)
 	why := "it is empty"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -59,9 +63,8 @@ func (s *Store) rollBack(ctx context.Context) error {
 	return nil
 }
 
-// examine checks a database file, reading alone, and is the version of its
-// schema. The error is errDamaged only if what is on the disk could be read
-// and is no good.
+// examine checks a database file, and is the version of its schema. The error
+// is errDamaged only if what is on the disk could be read and is no good.
 func examine(ctx context.Context, path, params string) (version int, err error) {
 	info, err := os.Stat(path)
 	if err != nil {

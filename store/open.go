@@ -27,11 +27,18 @@ const (
 	readers    = 4
 )
 
-// Parameters of the three kinds of connections: https://sqlite.org/uri.html
+// Parameters of the kinds of connections: https://sqlite.org/uri.html
 // and, with an underscore, the pragmas that go-sqlite3 sets on each one.
 const (
 	asWriter = "_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_foreign_keys=on&_txlock=immediate&_auto_vacuum=incremental"
 	asReader = "mode=ro&_busy_timeout=5000"
+	// The one connection of a store without room for files beside it: with an
+	// exclusive lock SQLite keeps the WAL's index in memory, and reading takes
+	// no room at all. No parameter that looks into the file may come before the
+	// lock: https://sqlite.org/wal.html#use_of_wal_without_shared_memory
+	// Unlike a reader it plays the WAL into the file when it closes, also after
+	// a check; nothing is lost by that.
+	asOnly = "_locking_mode=EXCLUSIVE&_synchronous=FULL&_busy_timeout=5000&_foreign_keys=on&_txlock=immediate"
 	// A backup is never written again: no locks, and no files beside it.
 	asBackup = "mode=ro&immutable=1"
 )
@@ -53,8 +60,9 @@ type Store struct {
 	now    func() time.Time
 	schema migrate.Schema
 
-	lock *os.File
-	w, r *sql.DB
+	lock  *os.File
+	w, r  *sql.DB
+	alone bool // w and r are the same
 
 	mu    sync.Mutex // one backup at a time
 	saved string     // fingerprint of the newest backup
@@ -66,6 +74,11 @@ type Store struct {
 //
 // The order is the contract: lock, check, set aside and restore, refuse a
 // newer schema, back up, migrate. Nothing is changed before the check.
+//
+// A full disk is no reason to fail, if the store is sound and its schema
+// known: the ballast is given up, and if that is not enough, one connection
+// does with the room that is taken already. Definitions can be read then, but
+// not changed: CodeStoreFull, until BackUpIfChanged or a change finds room.
 func Open(ctx context.Context, dir string, opts Options) (*Store, []units.Event, error) {
 	s := &Store{dir: dir, log: opts.Logger, now: opts.Now, schema: opts.schema}
 	if s.log == nil {
@@ -90,6 +103,19 @@ func (s *Store) open(ctx context.Context) (events []units.Event, err error) {
 	if err := s.claim(); err != nil {
 		return nil, err
 	}
+	for {
+		found, err := s.load(ctx)
+		events = append(events, found...)
+		if !diskFull(err) || !s.makeRoom() {
+			return events, err
+		}
+		if err := s.disconnect(); err != nil {
+			return events, err
+		}
+	}
+}
+
+func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 	version, err := s.inspect(ctx)
 	if errors.Is(err, errDamaged) {
 		var event units.Event
@@ -106,21 +132,13 @@ func (s *Store) open(ctx context.Context) (events []units.Event, err error) {
 	if err := s.secure(); err != nil {
 		return events, err
 	}
-	// Both connect when they are first used.
-	if s.r, err = connect(s.path(), asReader, readers); err != nil {
+	if err := s.connect(); err != nil {
 		return events, err
 	}
-	if s.w, err = connect(s.path(), asWriter, 1); err != nil {
-		return events, err
-	}
-	made, err := s.backupAtOpen(ctx, version)
-	switch {
-	case err == nil:
-	case version < len(s.schema) || ctx.Err() != nil:
-		return events, err
-	default:
-		// Nothing is about to be changed: a machine with a full disk boots.
-		events = append(events, s.backupFailed(ctx, err))
+	full := s.reserve()
+	made, unsaved := s.backupAtOpen(ctx, version)
+	if unsaved != nil && (version < len(s.schema) || ctx.Err() != nil) {
+		return events, unsaved
 	}
 	if err := s.schema.Apply(ctx, s.w, s.now); err != nil {
 		// Nothing was changed. Were the copy kept, a daemon that fails again
@@ -131,22 +149,48 @@ func (s *Store) open(ctx context.Context) (events []units.Event, err error) {
 		return events, err
 	}
 	s.prune()
+	if unsaved != nil {
+		// Nothing was about to be changed: a machine with a full disk boots.
+		events = append(events, s.openedWithout(ctx, "back up the store, going on without", unsaved))
+	}
+	if full != nil {
+		events = append(events, s.openedWithout(ctx, "take changes of definitions until there is room, going on with those that are stored", full))
+	}
 	return events, nil
 }
 
 // Close writes everything back into the one file and lets another process
 // open it. Close the log queue first.
 func (s *Store) Close() error {
+	errs := []error{s.disconnect()}
+	if s.lock != nil {
+		// Closing alone leaves the lock to a child that is being forked.
+		errs = append(errs, syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// connect makes the pools. They connect when they are first used.
+func (s *Store) connect() (err error) {
+	if s.alone {
+		s.w, err = connect(s.path(), asOnly, 1)
+		s.r = s.w
+		return err
+	}
+	if s.r, err = connect(s.path(), asReader, readers); err != nil {
+		return err
+	}
+	s.w, err = connect(s.path(), asWriter, 1)
+	return err
+}
+
+func (s *Store) disconnect() error {
 	var errs []error
 	// The writer last: the last connection checkpoints, if it may write.
 	for _, db := range []*sql.DB{s.r, s.w} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
-	}
-	if s.lock != nil {
-		// Closing alone leaves the lock to a child that is being forked.
-		errs = append(errs, syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())
 	}
 	return errors.Join(errs...)
 }

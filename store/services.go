@@ -58,7 +58,7 @@ func (s *Store) Service(ctx context.Context, id units.ID) (units.Service, error)
 func (s *Store) UpdateService(ctx context.Context, id units.ID, change func(old *units.Service) (units.Service, error)) (units.Service, error) {
 	var updated units.Service
 	var refused error
-	err := s.write(ctx, fmt.Sprintf("write service %q", id), func(tx *sql.Tx) error {
+	err := s.define(ctx, fmt.Sprintf("write service %q", id), func(tx *sql.Tx) error {
 		old, err := readService(ctx, tx, id)
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ func (s *Store) UpdateService(ctx context.Context, id units.ID, change func(old 
 // RemoveService takes a service and its actions away, also one that can't be
 // read. Its history stays. Error: CodeNoSuchService.
 func (s *Store) RemoveService(ctx context.Context, id units.ID) error {
-	return s.write(ctx, fmt.Sprintf("remove service %q", id), func(tx *sql.Tx) error {
+	return s.define(ctx, fmt.Sprintf("remove service %q", id), func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM services WHERE context_name = ? AND name = ?`, id.Context, id.Name)
 		if err != nil {
 			return err
@@ -95,17 +95,37 @@ func (s *Store) RemoveService(ctx context.Context, id units.ID) error {
 	})
 }
 
-// write runs do in one transaction.
-func (s *Store) write(ctx context.Context, doing string, do func(tx *sql.Tx) error) error {
-	tx, err := s.w.BeginTx(ctx, nil)
-	if err != nil {
-		return s.fail(ctx, doing, err)
-	}
-	defer tx.Rollback()
-	if err = do(tx); err == nil {
-		err = tx.Commit()
+// define changes definitions in one transaction. It never takes the room that
+// the ballast kept.
+func (s *Store) define(ctx context.Context, doing string, do func(tx *sql.Tx) error) error {
+	err := s.reserve()
+	if err == nil {
+		err = s.transact(ctx, do)
 	}
 	return s.fail(ctx, doing, err)
+}
+
+// write adds to the history, or takes from it, in one transaction. do runs
+// again if the first try only showed that the disk is full.
+func (s *Store) write(ctx context.Context, doing string, do func(tx *sql.Tx) error) error {
+	err := s.transact(ctx, do)
+	if diskFull(err) {
+		s.squeeze(ctx)
+		err = s.transact(ctx, do)
+	}
+	return s.fail(ctx, doing, err)
+}
+
+func (s *Store) transact(ctx context.Context, do func(tx *sql.Tx) error) error {
+	tx, err := s.w.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 func (s *Store) putService(ctx context.Context, tx *sql.Tx, service units.Service) error {

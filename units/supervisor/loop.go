@@ -54,7 +54,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			s.Notify("STOPPING=1\nSTATUS=Stopping; the services run on")
 			s.flush(context.WithoutCancel(ctx))
-			return s.Store.BackUpIfChanged(context.WithoutCancel(ctx))
+			if err := s.Store.BackUpIfChanged(context.WithoutCancel(ctx)); err != nil {
+				s.Logger.Warn("cannot back up the store, ignoring: the next start does", "error", err)
+			}
+			return nil
 		case <-s.Systemd.Wake():
 			if !s.changes(ctx) {
 				retry.Reset(resyncRetry)

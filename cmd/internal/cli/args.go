@@ -16,7 +16,8 @@ import (
 // anywhere, become the --help of the command that was named.
 func reorder(app *cli.App, args []string) []string {
 	p := parse(app, args)
-	out := slices.Concat(p.globals, p.path)
+	// The parsing ends at a stray: --json must be known by then.
+	out := slices.Concat(p.globals, p.strays, p.path)
 	// With a name that should have been a command, the error is more helpful.
 	if p.help && !(len(p.commands) > 0 && len(p.names) > 0) {
 		return append(out, "--help")
@@ -32,6 +33,7 @@ func reorder(app *cli.App, args []string) []string {
 // parsed is a command line taken apart. Flags keep their values behind them.
 type parsed struct {
 	globals, path, flags, names []string
+	strays                      []string // unknown flags before any command
 	help                        bool
 	command                     *cli.Command   // the innermost one named; nil for none
 	commands                    []*cli.Command // those that may follow it
@@ -72,8 +74,10 @@ func (p *parsed) takeFlag(app *cli.App, arg string, rest []string) []string {
 	}
 	// A command's own flag wins: "service set --user" is not about hero_proc.
 	if flag == nil {
-		if flag = findFlag(app.Flags, name); flag != nil || p.command == nil {
+		if flag = findFlag(app.Flags, name); flag != nil {
 			into = &p.globals
+		} else if p.command == nil {
+			into = &p.strays
 		}
 	}
 	*into = append(*into, arg)

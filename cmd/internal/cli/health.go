@@ -65,7 +65,7 @@ func (c *call) health(ctx context.Context, cc *cli.Context) error {
 	if len(counts) == 0 {
 		counts = []string{"none is registered"}
 	}
-	c.field("Services", strings.Join(counts, ", "))
+	c.prose("Services", strings.Join(counts, ", "))
 	if h.LogsDropped > 0 {
 		c.field("Dropped", fmt.Sprintf("%d reports did not fit the log table; the journal has them", h.LogsDropped))
 	}

@@ -18,7 +18,8 @@ const helpWidth = 80
 // only prints it.
 func (c *call) appHelp(app *cli.App) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s - %s\n\nUsage: %s [--json] COMMAND\n\n", app.Name, app.Usage, app.Name)
+	fill(&b, app.Name+" - ", app.Usage, "", c.helpWidth())
+	fmt.Fprintf(&b, "\nUsage: %s [--json] COMMAND\n\n", app.Name)
 	fill(&b, "", app.Description, "", c.helpWidth())
 	b.WriteString("\nCommands:\n")
 	for _, cmd := range visible(app.Commands) {
@@ -29,8 +30,9 @@ func (c *call) appHelp(app *cli.App) string {
 	}
 	b.WriteString("\nOptions:\n")
 	c.options(&b, app.Flags)
-	fmt.Fprintf(&b, "\nExit status: %d done, %d failed, %d wrong usage, %d not active (service status),\n%d no such service.\n",
-		units.ExitDone, units.ExitFailed, units.ExitUsage, units.ExitNotActive, units.ExitNoSuchService)
+	b.WriteString("\n")
+	fill(&b, "", fmt.Sprintf("Exit status: %d done, %d failed, %d wrong usage, %d not active (service status), %d no such service.",
+		units.ExitDone, units.ExitFailed, units.ExitUsage, units.ExitNotActive, units.ExitNoSuchService), "", c.helpWidth())
 	b.WriteString("\nExample:\n   hero_proc service set web --exec '/usr/bin/caddy run' --requires hero_db --now\n   hero_proc service list\n")
 	return b.String()
 }

@@ -132,18 +132,14 @@ func parseTime(s string, now time.Time) (time.Time, bool) {
 
 // printLog prints one report: a line to grep for, then the commands to copy.
 func (c *call) printLog(e units.LogEntry) {
-	parts := []string{c.when(e.Time), string(e.Level), printable(e.Source)}
+	parts := []string{c.when(e.Time), c.paint(levelColor(e.Level), string(e.Level)), printable(e.Source)}
 	if e.Service.Name != "" {
 		parts = append(parts, e.Service.String())
 	}
 	if e.Code != "" {
 		parts = append(parts, string(e.Code))
 	}
-	var text strings.Builder
-	fill(&text, "", strings.Join(parts, " ")+": "+printable(e.Message), "    ", c.Width)
-	// Painted last: the sequences take no columns.
-	level := string(e.Level)
-	fmt.Fprint(c.Stdout, strings.Replace(text.String(), level, c.paint(levelColor(e.Level), level), 1))
+	c.wrapped("", strings.Join(parts, " ")+": "+printable(e.Message), "    ")
 	for line := range strings.Lines(e.Remedy) {
 		fmt.Fprintf(c.Stdout, "    %s\n", c.paint(bold, printable(strings.TrimRight(line, "\n"))))
 	}

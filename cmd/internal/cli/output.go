@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -157,9 +158,9 @@ func (c *call) wrapped(first, text, indent string) { fill(c.Stdout, first, text,
 // limit. A word is never broken: it may be a path or a command to copy.
 func fill(w io.Writer, first, text, indent string, width int) {
 	line := first
-	at := utf8.RuneCountInString(first)
+	at := columns(first)
 	for i, word := range strings.Fields(text) {
-		n := utf8.RuneCountInString(word)
+		n := columns(word)
 		switch {
 		case i == 0:
 		case width > 0 && at+1+n > width:
@@ -174,6 +175,11 @@ func fill(w io.Writer, first, text, indent string, width int) {
 	}
 	fmt.Fprintln(w, line)
 }
+
+var sgr = regexp.MustCompile("\x1b\\[[0-9]*m")
+
+// columns is how many columns a text takes: colours take none.
+func columns(s string) int { return utf8.RuneCountInString(sgr.ReplaceAllString(s, "")) }
 
 const timeFormat = "2006-01-02 15:04:05"
 

@@ -135,7 +135,10 @@ func (c *call) logs(cc *cli.Context) error {
 		argv = append(argv, "-f")
 	}
 	if n := cc.Int("lines"); cc.IsSet("lines") {
-		argv = append(argv, "-n", strconv.Itoa(max(n, 0)))
+		if n < 0 {
+			return usagef(cc, "-n is %d; want 0 or more", n)
+		}
+		argv = append(argv, "-n", strconv.Itoa(n))
 	}
 	return c.Exec(cc.Context, argv)
 }
