@@ -82,6 +82,7 @@ build: setup ## build the programs, man pages and completions into build/
 	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/bin/ ./cmd/hero_proc
 	$(GO) run ./packaging/generate -out build/generated -version $(VERSION)
 	gzip -9nc build/generated/hero_proc.1 >build/man/hero_proc.1.gz
+	gzip -9nc build/generated/tf.ourworld.HeroProc1.5 >build/man/tf.ourworld.HeroProc1.5.gz
 	gzip -9nc packaging/man/hero_proc_server.8 >build/man/hero_proc_server.8.gz
 
 .PHONY: packages
@@ -107,10 +108,13 @@ demo: packages ## see it work: a machine is booted, rebooted, and thrown away (a
 	$(GO) run ./integration/demo
 
 .PHONY: lint
-lint: packages ## gofmt, go vet, and lintian on the .deb
+lint: packages ## gofmt, go vet, groff on the man pages, and lintian on the .deb
 	@unformatted=$$($(dir $(GO))gofmt -l .); \
 	[[ -z $$unformatted ]] || { echo "not as gofmt would have it:" $$unformatted >&2; exit 1; }
 	$(GO) vet ./...
+	@# lintian needs groff itself, so it is there.
+	@warnings=$$(groff -man -Tutf8 -ww -z build/generated/*.[158] packaging/man/*.8 2>&1); \
+	[[ -z $$warnings ]] || { echo "groff on the man pages: $$warnings" >&2; exit 1; }
 	lintian --allow-root --fail-on error,warning --tag-display-limit 0 $(DEB)
 
 .PHONY: clean

@@ -24,10 +24,21 @@ type Controller interface {
 	Stop(ctx context.Context, id units.ID) (units.Job, error)
 	Restart(ctx context.Context, id units.ID) (units.Job, error)
 	Job(ctx context.Context, job int64) (units.Job, error)
+	// LiveJobs are the jobs that are not over.
+	LiveJobs(ctx context.Context) ([]units.Job, error)
+	// Cancel stops what the job runs, and returns at once.
+	Cancel(ctx context.Context, job int64) error
 	// WaitReady returns once the job is running or terminal.
 	WaitReady(ctx context.Context, job int64) (units.Job, error)
 	// Wait returns once the job is terminal.
 	Wait(ctx context.Context, job int64) (units.Job, error)
 	// Logs returns the newest rows that the filter selects, oldest first.
 	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
+	// PruneLogs deletes the rows that the filter selects, whatever its limit
+	// is, and returns how many that were.
+	PruneLogs(ctx context.Context, filter units.LogFilter) (int64, error)
+	// Touched has a value when something may read differently; TakeTouched
+	// says what, and forgets it. They have one reader.
+	Touched() <-chan struct{}
+	TakeTouched() units.Touched
 }

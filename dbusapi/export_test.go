@@ -6,6 +6,7 @@ import "forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/authz"
 type Row struct {
 	Interface, Member string
 	In, Out           []Arg
+	Access            authz.Access
 	Changes           bool
 }
 
@@ -22,7 +23,7 @@ func Rows() []Row {
 	}
 	var rows []Row
 	for _, m := range methods {
-		rows = append(rows, Row{m.iface, m.member, args(m.in), args(m.out), m.access == authz.Change})
+		rows = append(rows, Row{m.iface, m.member, args(m.in), args(m.out), m.access, m.access != authz.Read})
 	}
 	return rows
 }

@@ -54,6 +54,13 @@ func (g *gate) admit(uid uint32) error {
 	return nil
 }
 
+// count is the number of calls in flight.
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.all
+}
+
 func errCrowded() error {
 	return units.Errorf(units.CodeLimitsExceeded, "hero_proc has too many calls in flight; try again later")
 }

@@ -160,7 +160,7 @@ func sample(row dbusapi.Row) (dbus.ObjectPath, []any) {
 			"flags":          uint64(0),
 			"id":             uint64(1),
 			"definition":     map[string]dbus.Variant{"name": dbus.MakeVariant("other"), "status": dbus.MakeVariant("spec")},
-			"filter":         map[string]dbus.Variant{},
+			"filter":         map[string]dbus.Variant{"context": dbus.MakeVariant(web.Context)},
 			"interface_name": wire.ManagerInterface,
 			"property_name":  "Version",
 			"value":          dbus.MakeVariant("9"),

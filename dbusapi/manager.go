@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
 
@@ -12,7 +13,58 @@ import (
 
 func listServices(ctx context.Context, c *call) ([]any, error) {
 	list, err := c.Services(ctx)
-	return []any{wire.Status.EncodeAll(list)}, err
+	return []any{serviceRows(list)}, err
+}
+
+func listServicesFiltered(ctx context.Context, c *call) ([]any, error) {
+	if _, err := c.flags(0); err != nil {
+		return nil, err
+	}
+	filter, err := wire.DecodeServiceFilter(c.args[0].(map[string]dbus.Variant))
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(s units.Status) bool { return !filter.Selects(s) })
+	return []any{serviceRows(list)}, nil
+}
+
+// serviceRows are the services in bulk. The one action of a service says
+// nothing that the service doesn't.
+func serviceRows(list []units.Status) []map[string]dbus.Variant {
+	for i := range list {
+		if len(list[i].Actions) == 1 {
+			list[i].Actions = nil
+		}
+	}
+	return wire.Status.EncodeAll(list)
+}
+
+func listContexts(ctx context.Context, c *call) ([]any, error) {
+	if _, err := c.flags(0); err != nil {
+		return nil, err
+	}
+	list, err := c.Services(ctx)
+	return []any{wire.Context.EncodeAll(contexts(list))}, err
+}
+
+func listJobs(ctx context.Context, c *call) ([]any, error) {
+	if _, err := c.flags(0); err != nil {
+		return nil, err
+	}
+	filter, err := wire.DecodeJobFilter(c.args[0].(map[string]dbus.Variant))
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.LiveJobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(j units.Job) bool { return !filter.Selects(j) })
+	return []any{wire.Job.EncodeAll(list)}, nil
 }
 
 func getService(ctx context.Context, c *call) ([]any, error) {
@@ -48,7 +100,7 @@ func removeService(ctx context.Context, c *call) ([]any, error) {
 	return nil, c.Remove(ctx, id, flags&wire.FlagStop != 0)
 }
 
-// control is StartService, StopService or RestartService.
+// control is StartService, StopService or RestartService of the manager.
 func control(do func(Controller, context.Context, units.ID) (units.Job, error)) func(context.Context, *call) ([]any, error) {
 	return func(ctx context.Context, c *call) ([]any, error) {
 		id, err := c.service()
@@ -79,4 +131,17 @@ func queryLogs(ctx context.Context, c *call) ([]any, error) {
 	}
 	entries, err := c.Logs(ctx, filter)
 	return []any{wire.LogEntry.EncodeAll(entries)}, err
+}
+
+func pruneLogs(ctx context.Context, c *call) ([]any, error) {
+	flags, err := c.flags(wire.FlagEverything)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := wire.DecodePruneFilter(c.args[0].(map[string]dbus.Variant), flags&wire.FlagEverything != 0)
+	if err != nil {
+		return nil, err
+	}
+	deleted, err := c.PruneLogs(ctx, filter)
+	return []any{uint64(max(deleted, 0))}, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/authz"
 	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -21,6 +22,8 @@ type Options struct {
 	// Dial connects to the bus and greets it; nil is [wire.Dial] to the system
 	// bus. Take wire.Dial in any case where not all who can reach the bus are trusted.
 	Dial func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error)
+	// LogControl is the daemon's own log; with nil its level can't be set.
+	LogControl LogControl
 	// UID tells whose connection sender is; nil asks the bus.
 	UID func(ctx context.Context, conn *dbus.Conn, sender string) (uint32, error)
 }
@@ -36,9 +39,12 @@ const (
 // Server serves the API.
 type Server struct {
 	Options
-	gate  *gate
-	ready chan struct{}
-	held  sync.Once
+	gate     *gate
+	polkit   *authz.Polkit
+	bulk     chan struct{} // as full as calls of that kind are worked on
+	counters counters
+	ready    chan struct{}
+	held     sync.Once
 }
 
 // New makes a server. Nothing happens before [Server.Run].
@@ -54,7 +60,13 @@ func New(o Options) *Server {
 	if o.UID == nil {
 		o.UID = askUID
 	}
-	return &Server{Options: o, gate: newGate(), ready: make(chan struct{})}
+	if o.LogControl == nil {
+		o.LogControl = noLogControl{}
+	}
+	return &Server{
+		Options: o, gate: newGate(), polkit: authz.NewPolkit(),
+		bulk: make(chan struct{}, maxBulk), ready: make(chan struct{}),
+	}
 }
 
 // Ready is closed once the name is held for the first time.
@@ -113,13 +125,19 @@ func (s *Server) serve(ctx context.Context) (held bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close()
+	var telling sync.WaitGroup
+	defer func() {
+		lost()
+		conn.Close() // whoever writes to it no longer can
+		telling.Wait()
+	}()
 	if !undo() {
 		return false, ctx.Err()
 	}
 	if err := takeName(ctx, conn); err != nil {
 		return false, err
 	}
+	telling.Go(func() { s.tell(live, conn) })
 	s.held.Do(func() { close(s.ready) })
 	select {
 	case <-conn.Context().Done():

@@ -27,7 +27,7 @@ func TestEveryMethodAnswersWhatTheTableSays(t *testing.T) {
 				if _, err := s.Controller.Stop(context.Background(), web); err != nil {
 					t.Fatal(err)
 				}
-			case "RemoveService":
+			case "RemoveService", "Remove":
 				want = units.CodeInUse.Info().DBus
 			case "Set":
 				want = wire.ErrPropertyReadOnly
@@ -75,6 +75,9 @@ func TestWhatIsNotThere(t *testing.T) {
 		{name: "property", path: wire.RootPath, method: wire.PropertiesInterface + ".Get", args: []any{wire.ManagerInterface, "Mood"}, want: wire.ErrUnknownProperty},
 		{name: "property of another interface", path: wire.RootPath, method: wire.PropertiesInterface + ".Get", args: []any{wire.JobInterface, "Phase"}, want: wire.ErrUnknownInterface},
 		{name: "service", path: gone, method: wire.PropertiesInterface + ".GetAll", args: []any{""}, want: units.CodeNoSuchService.Info().DBus},
+		{name: "context", path: wire.ContextPath("none"), method: wire.PropertiesInterface + ".GetAll", args: []any{""}, want: wire.ErrUnknownObject},
+		{name: "introspection of a context that is not there", path: wire.ContextPath("none"), method: "Introspect", want: wire.ErrUnknownObject},
+		{name: "managed objects of a service", path: wire.ServicePath(web), method: wire.ObjectManagerInterface + ".GetManagedObjects", want: wire.ErrUnknownInterface},
 		{name: "definition", path: gone, method: "GetDefinition", args: []any{uint64(0)}, want: units.CodeNoSuchService.Info().DBus},
 		{name: "introspection of a service", path: gone, method: "Introspect", want: units.CodeNoSuchService.Info().DBus},
 		{name: "introspection of a context", path: wire.ServicesPath + "/none", method: "Introspect", want: wire.ErrUnknownObject},
@@ -148,6 +151,8 @@ func TestProperties(t *testing.T) {
 		{name: "manager, any interface", path: wire.RootPath, iface: "", count: len(wire.Health)},
 		{name: "service", path: wire.ServicePath(web), iface: wire.ServiceInterface, count: len(wire.Status)},
 		{name: "job", path: wire.JobPath(1), iface: wire.JobInterface, count: len(wire.Job)},
+		{name: "context", path: wire.ContextPath("core"), iface: wire.ContextInterface, count: len(wire.Context)},
+		{name: "log", path: wire.LogControlPath, iface: wire.LogControlInterface, count: len(wire.LogControl)},
 		{name: "standard interface", path: wire.RootPath, iface: wire.IntrospectableInterface},
 		{name: "parent", path: wire.JobsPath, iface: ""},
 	} {

@@ -166,6 +166,7 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 		if err != nil && units.CodeOf(err) == units.CodeInternal && !errors.As(err, &protocol) {
 			log.Error("a call failed inside", "error", err)
 		}
+		s.counters.count(err)
 	}()
 	if err := s.gate.enter(msg.sender); err != nil {
 		return nil, err
@@ -183,22 +184,29 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	if msg.size() > maxBody {
 		return nil, units.Errorf(units.CodeLimitsExceeded, "the message is longer than %d bytes", maxBody)
 	}
-	parent, timeout := s.ctx, callTimeout
-	if m.waits {
+	caller := s.ctx // ends when it makes no sense to go on for the caller's sake
+	if m.waits || m.access != authz.Read {
 		attended, done := s.attend(msg.sender)
 		defer done()
-		parent, timeout = attended, waitTimeout
+		caller = attended
 	}
-	ctx, cancel := context.WithTimeout(parent, timeout)
-	defer cancel()
-	uid, err := s.whoCalls(ctx, msg)
+	// Who has left before this is found out here.
+	uid, err := s.whoCalls(caller, msg)
 	if err != nil {
 		return nil, err
 	}
-	if err := authz.Check(uid, m.access, m.member); err != nil {
+	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, msg: msg, polkit: s.polkit, log: log}
+	if err := c.authorise(caller, m); err != nil {
 		return nil, err
 	}
-	out, err = m.handle(ctx, &call{Controller: s.Controller, object: object, uid: uid, args: msg.Body})
+	// A change goes on when the caller leaves.
+	parent, timeout := s.ctx, callTimeout
+	if m.waits {
+		parent, timeout = caller, waitTimeout
+	}
+	ctx, cancel := context.WithTimeout(parent, timeout)
+	defer cancel()
+	out, err = m.handle(ctx, c)
 	if err != nil {
 		return nil, ended(err, timeout)
 	}

@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/godbus/dbus/v5"
 
@@ -43,24 +44,36 @@ var (
 
 // methods is the method table.
 var methods = []method{
-	{wire.ManagerInterface, "ListServices", nothing, arguments{{"services", "aa{sv}"}}, authz.Read, listServices, false},
+	{wire.ManagerInterface, "ListServices", nothing, arguments{{"services", "aa{sv}"}}, authz.Read, bulk(listServices), false},
+	{wire.ManagerInterface, "ListServicesFiltered", arguments{{"filter", "a{sv}"}, flags}, arguments{{"services", "aa{sv}"}}, authz.Read, bulk(listServicesFiltered), false},
 	{wire.ManagerInterface, "GetService", service, arguments{{"service", "o"}}, authz.Read, getService, false},
-	{wire.ManagerInterface, "SetService", arguments{{"definition", "a{sv}"}, flags}, nothing, authz.Change, setService, false},
-	{wire.ManagerInterface, "RemoveService", act, nothing, authz.Change, removeService, false},
-	{wire.ManagerInterface, "StartService", act, theJob, authz.Change, control(Controller.Start), false},
-	{wire.ManagerInterface, "StopService", act, theJob, authz.Change, control(Controller.Stop), false},
-	{wire.ManagerInterface, "RestartService", act, theJob, authz.Change, control(Controller.Restart), false},
+	{wire.ManagerInterface, "SetService", arguments{{"definition", "a{sv}"}, flags}, nothing, authz.DefineServices, setService, false},
+	{wire.ManagerInterface, "RemoveService", act, nothing, authz.DefineServices, removeService, false},
+	{wire.ManagerInterface, "StartService", act, theJob, authz.ControlServices, control(Controller.Start), false},
+	{wire.ManagerInterface, "StopService", act, theJob, authz.ControlServices, control(Controller.Stop), false},
+	{wire.ManagerInterface, "RestartService", act, theJob, authz.ControlServices, control(Controller.Restart), false},
 	{wire.ManagerInterface, "GetJob", arguments{{"id", "t"}}, theJob, authz.Read, getJob, false},
-	{wire.ManagerInterface, "QueryLogs", arguments{{"filter", "a{sv}"}}, arguments{{"entries", "aa{sv}"}}, authz.Read, queryLogs, false},
+	{wire.ManagerInterface, "ListJobs", arguments{{"filter", "a{sv}"}, flags}, arguments{{"jobs", "aa{sv}"}}, authz.Read, bulk(listJobs), false},
+	{wire.ManagerInterface, "ListContexts", arguments{flags}, arguments{{"contexts", "aa{sv}"}}, authz.Read, bulk(listContexts), false},
+	{wire.ManagerInterface, "QueryLogs", arguments{{"filter", "a{sv}"}}, arguments{{"entries", "aa{sv}"}}, authz.Read, bulk(queryLogs), false},
+	{wire.ManagerInterface, "PruneLogs", arguments{{"filter", "a{sv}"}, flags}, arguments{{"deleted", "t"}}, authz.ManageLogs, pruneLogs, false},
+	{wire.ManagerInterface, "Metrics", nothing, arguments{{"text", "s"}}, authz.Read, bulk(metrics), false},
 
+	{wire.ObjectManagerInterface, "GetManagedObjects", nothing, arguments{{"objpath_interfaces_and_properties", "a{oa{sa{sv}}}"}}, authz.Read, bulk(getManagedObjects), false},
+
+	{wire.ServiceInterface, "Start", arguments{flags}, theJob, authz.ControlServices, controlThis(Controller.Start), false},
+	{wire.ServiceInterface, "Stop", arguments{flags}, theJob, authz.ControlServices, controlThis(Controller.Stop), false},
+	{wire.ServiceInterface, "Restart", arguments{flags}, theJob, authz.ControlServices, controlThis(Controller.Restart), false},
+	{wire.ServiceInterface, "Remove", arguments{flags}, nothing, authz.DefineServices, removeThis, false},
 	{wire.ServiceInterface, "GetDefinition", arguments{flags}, arguments{{"definition", "a{sv}"}}, authz.Read, getDefinition, false},
 
+	{wire.JobInterface, "Cancel", arguments{flags}, nothing, authz.ControlServices, cancel, false},
 	{wire.JobInterface, "Wait", arguments{flags}, arguments{{"job", "a{sv}"}}, authz.Read, wait(Controller.Wait), true},
 	{wire.JobInterface, "WaitReady", arguments{flags}, arguments{{"job", "a{sv}"}}, authz.Read, wait(Controller.WaitReady), true},
 
 	{wire.PropertiesInterface, "Get", arguments{{"interface_name", "s"}, {"property_name", "s"}}, arguments{{"value", "v"}}, authz.Read, getProperty, false},
 	{wire.PropertiesInterface, "GetAll", arguments{{"interface_name", "s"}}, arguments{{"props", "a{sv}"}}, authz.Read, getProperties, false},
-	{wire.PropertiesInterface, "Set", arguments{{"interface_name", "s"}, {"property_name", "s"}, {"value", "v"}}, nothing, authz.Change, setProperty, false},
+	{wire.PropertiesInterface, "Set", arguments{{"interface_name", "s"}, {"property_name", "s"}, {"value", "v"}}, nothing, authz.ManageLogs, setProperty, false},
 
 	{wire.IntrospectableInterface, "Introspect", nothing, arguments{{"xml_data", "s"}}, authz.Read, introspect, false},
 }
@@ -68,9 +81,11 @@ var methods = []method{
 // ownInterface is the interface that an object of that kind has beside the
 // standard ones.
 var ownInterface = map[wire.Kind]string{
-	wire.KindManager: wire.ManagerInterface,
-	wire.KindService: wire.ServiceInterface,
-	wire.KindJob:     wire.JobInterface,
+	wire.KindManager:    wire.ManagerInterface,
+	wire.KindContext:    wire.ContextInterface,
+	wire.KindService:    wire.ServiceInterface,
+	wire.KindJob:        wire.JobInterface,
+	wire.KindLogControl: wire.LogControlInterface,
 }
 
 // has says that an object of that kind has the interface.
@@ -78,6 +93,8 @@ func has(kind wire.Kind, iface string) bool {
 	switch iface {
 	case wire.PropertiesInterface, wire.IntrospectableInterface, wire.PeerInterface:
 		return true
+	case wire.ObjectManagerInterface:
+		return kind == wire.KindManager
 	}
 	return iface == ownInterface[kind]
 }
@@ -107,9 +124,15 @@ func protocolError(name, message string) error {
 // call is an authorised call. The types of its arguments are those of the table.
 type call struct {
 	Controller
+	server *Server
 	object wire.Object
 	uid    uint32
 	args   []any
+
+	// For what is decided in the middle of the call.
+	msg    message
+	polkit *authz.Polkit
+	log    *slog.Logger
 }
 
 // service is the service that the first two arguments name.

@@ -28,6 +28,8 @@ const (
 	CodeLimitsExceeded    Code = "LimitsExceeded"
 	CodeUnavailable       Code = "Unavailable"
 	CodeNotRunning        Code = "NotRunning"
+
+	CodeInteractiveAuthorizationRequired Code = "InteractiveAuthorizationRequired"
 )
 
 // Exit statuses of the command line.
@@ -60,6 +62,7 @@ var Codes = []CodeInfo{
 	{CodeNoSuchService, dbusErrorPrefix + "NoSuchService", ExitNoSuchService, "No service of that name is registered in that context."},
 	{CodeNoSuchJob, dbusErrorPrefix + "NoSuchJob", ExitFailed, "No job has that number."},
 	{CodeAccessDenied, "org.freedesktop.DBus.Error.AccessDenied", ExitFailed, "The caller may not do that. Nothing was changed."},
+	{CodeInteractiveAuthorizationRequired, "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", ExitFailed, "The caller may do that once somebody has authenticated, which the call has to allow. Nothing was changed."},
 	{CodeNotStartable, dbusErrorPrefix + "NotStartable", ExitFailed, "The service is a definition only (wanted status spec); it has no unit."},
 	{CodeRefused, dbusErrorPrefix + "Refused", ExitFailed, "systemd refused the unit or the job."},
 	{CodeBlocked, dbusErrorPrefix + "Blocked", ExitFailed, "A dependency is missing, or is part of a cycle."},

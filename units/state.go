@@ -16,6 +16,18 @@ const (
 	StateUnknown    State = "unknown"    // systemd could not be asked
 )
 
+// States are all that there are.
+var States = []State{
+	StateRunning, StateActivating, StateDegraded, StateFailed,
+	StateExited, StateInactive, StateBlocked, StateUnknown,
+}
+
+// Active is what systemctl calls so: it has started, and is still good for
+// what it was started for.
+func (s State) Active() bool {
+	return s == StateRunning || s == StateDegraded || s == StateExited
+}
+
 // Unit is what systemd says of one unit, read at one moment. The words are
 // systemd's own: org.freedesktop.systemd1(5).
 type Unit struct {
@@ -75,6 +87,14 @@ type Status struct {
 	Stale   bool
 	Unit    Unit
 	Actions []ActionStatus
+}
+
+// ContextStatus is a context that has services.
+type ContextStatus struct {
+	Name  string
+	Slice string // the unit that all of its services are in
+	// Services counts them by state.
+	Services map[State]int
 }
 
 // Changes is what systemd's signals said since they were last asked for. A

@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,6 +18,8 @@ import (
 type Controller struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at each change
+	touch    chan struct{} // has a value when touched has
+	touched  units.Touched
 	now      time.Time
 	services map[units.ID]*entry
 	jobs     map[int64]units.Job
@@ -29,6 +32,8 @@ type Controller struct {
 type entry struct {
 	definition units.Service
 	loaded     units.Service // what its unit was made of
+	digest     string        // of the definition
+	loadedAs   string        // digest of what is loaded
 	job        int64         // the last one, 0 before the first
 }
 
@@ -36,6 +41,7 @@ type entry struct {
 func NewController() *Controller {
 	c := &Controller{
 		changed:  make(chan struct{}),
+		touch:    make(chan struct{}, 1),
 		now:      time.Unix(1735689600, 0),
 		services: map[units.ID]*entry{},
 		jobs:     map[int64]units.Job{},
@@ -51,6 +57,7 @@ func (c *Controller) SetHealth(h units.Health) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.health = h
+	c.wake()
 }
 
 // AddLog adds an entry to the log. Its ID, and its time if it has none, are given.
@@ -78,7 +85,7 @@ func (c *Controller) Release(id units.ID) {
 	if e := c.services[id]; e != nil && c.jobs[e.job].Phase == units.PhasePending {
 		c.advance(e)
 	}
-	c.wake()
+	c.wake(id)
 }
 
 // Fail makes the service's later starts fail with a result of systemd's, such
@@ -91,7 +98,7 @@ func (c *Controller) Fail(id units.ID, result string) {
 	} else if e := c.services[id]; e != nil && c.jobs[e.job].Phase == units.PhaseRunning {
 		c.advance(e)
 	}
-	c.wake()
+	c.wake(id)
 }
 
 // Health implements dbusapi.Controller, as does all that follows.
@@ -160,10 +167,11 @@ func (c *Controller) Set(_ context.Context, def map[string]any, merge bool) erro
 		e = &entry{}
 		c.services[s.ID] = e
 	}
-	e.definition = s
+	e.definition, e.digest = s, s.Digest()
 	if !c.alive(e) {
-		e.loaded = s
+		e.loaded, e.loadedAs = s, e.digest
 	}
+	c.touched.All = true
 	c.wake()
 	return nil
 }
@@ -181,7 +189,8 @@ func (c *Controller) Remove(_ context.Context, id units.ID, stop bool) error {
 	}
 	c.end(e)
 	delete(c.services, id)
-	c.wake()
+	c.touched.All = true
+	c.wake(id)
 	return nil
 }
 
@@ -206,7 +215,7 @@ func (c *Controller) Stop(_ context.Context, id units.ID) (units.Job, error) {
 		return units.Job{}, err
 	}
 	c.end(e)
-	c.wake()
+	c.wake(id)
 	return c.jobs[e.job], nil
 }
 
@@ -231,6 +240,40 @@ func (c *Controller) Job(_ context.Context, id int64) (units.Job, error) {
 	return job, nil
 }
 
+func (c *Controller) LiveJobs(context.Context) ([]units.Job, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	live := []units.Job{}
+	for _, job := range c.jobs {
+		if !job.Phase.Terminal() {
+			live = append(live, job)
+		}
+	}
+	slices.SortFunc(live, func(a, b units.Job) int { return cmp.Compare(a.ID, b.ID) })
+	return live, nil
+}
+
+func (c *Controller) Cancel(ctx context.Context, id int64) error {
+	job, err := c.Job(ctx, id)
+	if err != nil || job.Phase.Terminal() {
+		return err
+	}
+	_, err = c.Stop(ctx, job.Service)
+	return err
+}
+
+// Touched and TakeTouched remember all that happens for a reader that doesn't
+// come: a test doesn't last.
+func (c *Controller) Touched() <-chan struct{} { return c.touch }
+
+func (c *Controller) TakeTouched() units.Touched {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	touched := c.touched
+	c.touched = units.Touched{}
+	return touched
+}
+
 func (c *Controller) WaitReady(ctx context.Context, id int64) (units.Job, error) {
 	return c.wait(ctx, id, func(p units.Phase) bool { return p != units.PhasePending })
 }
@@ -244,11 +287,7 @@ func (c *Controller) Logs(_ context.Context, f units.LogFilter) ([]units.LogEntr
 	defer c.mu.Unlock()
 	out := []units.LogEntry{}
 	for _, e := range c.logs {
-		if (f.Source == "" || e.Source == f.Source || strings.HasPrefix(e.Source, f.Source+".")) &&
-			(f.Level == "" || e.Level == f.Level) &&
-			(f.Context == "" || e.Service.Context == f.Context) &&
-			(f.Since.IsZero() || !e.Time.Before(f.Since)) &&
-			(f.Until.IsZero() || !e.Time.After(f.Until)) {
+		if selects(f, e) {
 			out = append(out, e)
 		}
 	}
@@ -256,6 +295,22 @@ func (c *Controller) Logs(_ context.Context, f units.LogFilter) ([]units.LogEntr
 		f.Limit = units.DefaultLogLimit
 	}
 	return out[max(0, len(out)-f.Limit):], nil
+}
+
+func (c *Controller) PruneLogs(_ context.Context, f units.LogFilter) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := len(c.logs)
+	c.logs = slices.DeleteFunc(c.logs, func(e units.LogEntry) bool { return selects(f, e) })
+	return int64(before - len(c.logs)), nil
+}
+
+func selects(f units.LogFilter, e units.LogEntry) bool {
+	return (f.Source == "" || e.Source == f.Source || strings.HasPrefix(e.Source, f.Source+".")) &&
+		(f.Level == "" || e.Level == f.Level) &&
+		(f.Context == "" || e.Service.Context == f.Context) &&
+		(f.Since.IsZero() || !e.Time.Before(f.Since)) &&
+		(f.Until.IsZero() || !e.Time.After(f.Until))
 }
 
 func (c *Controller) wait(ctx context.Context, id int64, enough func(units.Phase) bool) (units.Job, error) {
@@ -286,9 +341,21 @@ func (c *Controller) tick() time.Time {
 	return c.now
 }
 
-func (c *Controller) wake() {
+// wake tells those who wait, and that services and their last jobs may read
+// differently.
+func (c *Controller) wake(ids ...units.ID) {
 	close(c.changed)
 	c.changed = make(chan struct{})
+	for _, id := range ids {
+		c.touched.Services = append(c.touched.Services, id)
+		if e := c.services[id]; e != nil && e.job != 0 {
+			c.touched.Jobs = append(c.touched.Jobs, e.job)
+		}
+	}
+	select {
+	case c.touch <- struct{}{}:
+	default:
+	}
 }
 
 func (c *Controller) entry(id units.ID) (*entry, error) {
@@ -326,7 +393,7 @@ func (c *Controller) alive(e *entry) bool { return e.job != 0 && !c.jobs[e.job].
 
 func (c *Controller) start(e *entry) units.Job {
 	s := e.definition
-	e.loaded = s
+	e.loaded, e.loadedAs = s, e.digest
 	id := int64(len(c.jobs) + 1)
 	job := units.Job{ID: id, Run: id, Service: s.ID, Unit: s.Unit(), Attempt: 1, Phase: units.PhasePending, Created: c.tick()}
 	if i := s.Primary(); i >= 0 {
@@ -337,7 +404,7 @@ func (c *Controller) start(e *entry) units.Job {
 	if !c.held[s.ID] {
 		c.advance(e)
 	}
-	c.wake()
+	c.wake(s.ID)
 	return c.jobs[id]
 }
 
@@ -393,12 +460,12 @@ func (c *Controller) status(e *entry) units.Status {
 	job := c.jobs[e.job]
 	as := reading[job.Phase]
 	st.State = as.state
-	st.Stale = c.alive(e) && e.loaded.Digest() != s.Digest()
+	st.Stale = c.alive(e) && e.loadedAs != e.digest
 	st.Unit = units.Unit{
 		Name: s.Unit(), Load: "loaded", Active: as.active, Sub: as.sub, Result: job.Result,
 		InvocationID: job.InvocationID, MainPID: job.MainPID, ExitCode: job.ExitCode, ExitStatus: job.ExitStatus,
 		ActiveSince: job.Started, ExitedAt: job.Ended, ChangedAt: slices.MaxFunc([]time.Time{job.Created, job.Started, job.Ended}, time.Time.Compare),
-		Digest: e.loaded.Digest(),
+		Digest: e.loadedAs,
 	}
 	switch missing := c.missing(e); {
 	case st.State == units.StateFailed:

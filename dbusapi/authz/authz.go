@@ -1,34 +1,119 @@
 // Package authz decides who may call what.
 //
-// What lives here is the decision alone, from who calls and what the method
-// does. What never may: the method itself, or a look into its arguments
-// beyond what names the service. Today root may change things and everybody
-// may read; finer rules are polkit's, and take their place in [Check].
+// What lives here is the decision, from who calls, what the method does and
+// what polkit says, and the asking of polkit. What never may: the method
+// itself, a look into its arguments, or an answer that is kept for later.
+//
+// Everybody may read. Root may do everything, polkit or not. For the rest
+// polkit(8) decides, by an action for each kind of change and with the names
+// of the context and of the service as details, so that a rule can grant one
+// service or one context.
 package authz
 
-import "forge.ourworld.tf/lhumina_code/hero_proc/units"
+import (
+	"fmt"
 
-// Access is what a method does. Its zero value is the stricter one, so that a
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// Access is what a method does. Its zero value is the strictest, so that a
 // method that says nothing is not open.
 type Access int
 
 const (
-	// Change is anything that alters what is registered or what runs.
-	Change Access = iota
-	// Read alters nothing.
+	// RootOnly is what no action of polkit's grants.
+	RootOnly Access = iota
+	// Read alters nothing, and shows nothing that is secret.
 	Read
+	// ControlServices starts, stops and restarts what is registered.
+	ControlServices
+	// DefineServices alters what is registered, and shows environments and
+	// credentials. Who may define a service is as good as root: a definition
+	// says which program runs, as which user.
+	DefineServices
+	// RunJobs runs programs that are not registered; also as good as root.
+	RunJobs
+	// ManageLogs deletes from the log, or alters what gets into it.
+	ManageLogs
 )
 
-// Check is nil if a caller of that user may call the method, else an error
-// with [units.CodeAccessDenied].
-func Check(uid uint32, access Access, method string) error {
-	if access == Read || uid == 0 {
-		return nil
-	}
-	return units.Errorf(units.CodeAccessDenied, "%s is for root, and the caller is user %d", method, uid).
-		WithRemedy("run it again with sudo")
+// Actions are the actions of polkit that the changes take. The installed
+// policy file has each of them.
+var Actions = map[Access]string{
+	ControlServices: "tf.ourworld.heroproc1.control-services",
+	DefineServices:  "tf.ourworld.heroproc1.define-services",
+	RunJobs:         "tf.ourworld.heroproc1.run-jobs",
+	ManageLogs:      "tf.ourworld.heroproc1.manage-logs",
 }
 
-// SeesSecrets says whether a caller of that user sees environments and
-// credentials.
-func SeesSecrets(uid uint32) bool { return uid == 0 }
+// Request is who wants to do what.
+type Request struct {
+	UID    uint32
+	Sender string // the caller's unique name on the bus
+	Access Access
+	Method string // for messages
+	// Service is what the call is about. Where it is about all services of a
+	// context its Name is "", where about all there are both are.
+	Service units.ID
+	// Interactive says that the caller lets polkit ask somebody for a password.
+	Interactive bool
+}
+
+// NeedsPolkit says whether polkit is to be asked. Where it isn't, its answer
+// counts for nothing.
+func (r Request) NeedsPolkit() bool {
+	_, known := Actions[r.Access]
+	return known && r.UID != 0
+}
+
+// Answer is what polkit says.
+type Answer int
+
+const (
+	// Denied is a plain no, of the rules or of who was asked for a password.
+	Denied Answer = iota
+	Allowed
+	// Challenge is: not before somebody has authenticated, and nobody was
+	// asked to.
+	Challenge
+	// Absent is that there is no polkit to ask.
+	Absent
+	// Failed is that polkit gave no answer, or none in time.
+	Failed
+)
+
+// Decide is nil if the request is granted, else an error with
+// [units.CodeAccessDenied] or [units.CodeInteractiveAuthorizationRequired].
+func (r Request) Decide(answer Answer) error {
+	if r.UID == 0 || r.Access == Read || r.NeedsPolkit() && answer == Allowed {
+		return nil
+	}
+	code, why, remedy := units.CodeAccessDenied, "", "run it again with sudo"
+	switch {
+	case !r.NeedsPolkit():
+		why = "only root may do that"
+	case answer == Challenge && !r.Interactive:
+		code, why = units.CodeInteractiveAuthorizationRequired, "somebody has to authenticate for it, and the call does not allow to ask"
+	case answer == Challenge:
+		why = "somebody has to authenticate for it, and there is no agent to ask with"
+	case answer == Absent:
+		why = "polkit is not there to ask, so only root may do that"
+	case answer == Failed:
+		why = "polkit gave no answer, so only root may do that"
+		remedy += "\nsystemctl status polkit"
+	default:
+		why = "polkit does not grant it " + Actions[r.Access]
+	}
+	return units.Errorf(code, "%s is refused to user %d: %s", r.what(), r.UID, why).WithRemedy(remedy)
+}
+
+// what names the call in a message.
+func (r Request) what() string {
+	switch {
+	case r.Service.Name != "":
+		return fmt.Sprintf("%s of %q", r.Method, r.Service)
+	case r.Service.Context != "":
+		return fmt.Sprintf("%s of context %q", r.Method, r.Service.Context)
+	}
+	return r.Method
+}

@@ -1,12 +1,18 @@
 // Package client calls hero_proc over D-Bus: the command line's only way to
 // the daemon, and everybody's SDK.
 //
-// What lives here is one method for each call of the API, in the domain's
-// types. What never may: a decision about services, a retry that the caller
-// didn't ask for, or a second spelling of what the wire looks like.
+// A service of Hero does three things with it: it registers itself
+// ([Client.Register]), waits for what it needs ([Client.WaitActive]), and may
+// follow what changes ([Client.Watch]). The rest is one method for each call of
+// the API, which the manual page tf.ourworld.HeroProc1(5) describes.
+//
+// What lives here is calls and waiting, in the domain's types. What never may:
+// a decision about services, a call that is sent twice, or a second spelling
+// of what the wire looks like.
 //
 // Every error is a *units.Error with the daemon's code and, where there is
-// one, the remedy. [units.CodeNotRunning] means that the daemon is not on the bus.
+// one, the remedy: units.CodeOf tells them apart. [units.CodeNotRunning] means
+// that the daemon is not on the bus, or left it during the call.
 package client
 
 import (
@@ -24,31 +30,6 @@ import (
 // WaitReady have no deadline but their context's.
 const CallTimeout = 30 * time.Second
 
-// Client is a connection to the bus. Many goroutines may use it at once. It
-// does not connect again: when the bus went away, dial a new one.
-type Client struct {
-	conn *dbus.Conn
-}
-
-// Dial connects to the system bus, or to $DBUS_SYSTEM_BUS_ADDRESS. ctx bounds
-// the dialling alone. It does not ask whether the daemon is there.
-func Dial(ctx context.Context) (*Client, error) { return DialAddress(ctx, "") }
-
-// DialAddress connects to the bus at a D-Bus address such as unix:path=/run/bus.
-func DialAddress(ctx context.Context, address string) (*Client, error) {
-	conn, err := wire.Dial(ctx, address, wire.MaxMessage)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, fromBus(ctx.Err())
-		}
-		return nil, notRunning("hero_proc can't be reached: %w", err)
-	}
-	return &Client{conn}, nil
-}
-
-// Close ends the connection, and with it every call in flight.
-func (c *Client) Close() error { return c.conn.Close() }
-
 // Health is what the supervisor says of itself.
 func (c *Client) Health(ctx context.Context) (units.Health, error) {
 	return properties(ctx, c, wire.RootPath, wire.ManagerInterface, wire.Health)
@@ -63,6 +44,26 @@ func (c *Client) Services(ctx context.Context) ([]units.Status, error) {
 	return decoded(wire.Status.DecodeAll(rows))
 }
 
+// ServicesIn is the status of the services of one context that are in one
+// state; "" is any. It is [Client.Services] with less to send.
+func (c *Client) ServicesIn(ctx context.Context, context string, state units.State) ([]units.Status, error) {
+	filter := wire.ServiceFilter{Context: context, State: state}
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListServicesFiltered", filter.Encode(), uint64(0))
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.Status.DecodeAll(rows))
+}
+
+// Contexts are the contexts that have services.
+func (c *Client) Contexts(ctx context.Context) ([]units.ContextStatus, error) {
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListContexts", uint64(0))
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.Context.DecodeAll(rows))
+}
+
 // Status is that of one service.
 func (c *Client) Status(ctx context.Context, id units.ID) (units.Status, error) {
 	if err := id.Check(); err != nil {
@@ -72,8 +73,8 @@ func (c *Client) Status(ctx context.Context, id units.ID) (units.Status, error) 
 }
 
 // Definition is a service's definition, in the shapes of JSON. For a caller
-// who is not root it has no environments and credentials, and the key
-// [wire.EnvWithheld]; [Client.Set] refuses such a definition.
+// who may not define the service it has no environments and credentials, and
+// the key [wire.EnvWithheld]; [Client.Set] refuses such a definition.
 func (c *Client) Definition(ctx context.Context, id units.ID) (map[string]any, error) {
 	if err := id.Check(); err != nil {
 		return nil, err
@@ -85,7 +86,8 @@ func (c *Client) Definition(ctx context.Context, id units.ID) (map[string]any, e
 	return decoded(wire.DecodeDefinition(def))
 }
 
-// Set registers a service; with merge, it lays def over what is registered.
+// Set registers a service from its definition, as JSON or TOML have it; with
+// merge, def is laid over what is registered. [Client.Register] takes a typed one.
 func (c *Client) Set(ctx context.Context, def map[string]any, merge bool) error {
 	out, err := wire.EncodeDefinition(def)
 	if err != nil {
@@ -93,6 +95,23 @@ func (c *Client) Set(ctx context.Context, def map[string]any, merge bool) error 
 	}
 	_, err = call[none](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".SetService", out, flag(merge, wire.FlagMerge))
 	return err
+}
+
+// Register registers a service, or replaces its definition. A running unit
+// keeps the old one until it is restarted. With an empty Wanted, the wanted
+// status stays as the operator has set it; a new service gets start.
+func (c *Client) Register(ctx context.Context, s units.Service) error {
+	if s.Wanted == "" {
+		s.Wanted = units.WantedStart
+		status, err := c.Status(ctx, s.ID)
+		switch {
+		case err == nil:
+			s.Wanted = status.Wanted
+		case units.CodeOf(err) != units.CodeNoSuchService:
+			return err
+		}
+	}
+	return c.Set(ctx, s.Encode(), false)
 }
 
 // Remove takes a service out of the store; with stop, it is stopped first.
@@ -128,6 +147,25 @@ func (c *Client) Job(ctx context.Context, job int64) (units.Job, error) {
 	return properties(ctx, c, wire.JobPath(job), wire.JobInterface, wire.Job)
 }
 
+// Jobs are the jobs that are not over.
+func (c *Client) Jobs(ctx context.Context) ([]units.Job, error) {
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListJobs", wire.JobFilter{}.Encode(), uint64(0))
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.Job.DecodeAll(rows))
+}
+
+// Cancel stops what a job runs, and returns at once; [Client.Wait] returns
+// when it has ended.
+func (c *Client) Cancel(ctx context.Context, job int64) error {
+	if job <= 0 {
+		return noSuchJob(job)
+	}
+	_, err := call[none](ctx, c, CallTimeout, wire.JobPath(job), wire.JobInterface+".Cancel", uint64(0))
+	return err
+}
+
 // WaitReady returns when the job is running, which means ready, or terminal.
 func (c *Client) WaitReady(ctx context.Context, job int64) (units.Job, error) {
 	return c.wait(ctx, "WaitReady", job)
@@ -146,6 +184,21 @@ func (c *Client) Logs(ctx context.Context, filter units.LogFilter) ([]units.LogE
 		return nil, err
 	}
 	return decoded(wire.LogEntry.DecodeAll(rows))
+}
+
+// PruneLogs deletes all entries that the filter selects, its Limit ignored,
+// and tells how many they were. A filter that selects everything is refused
+// unless everything is said to be meant.
+func (c *Client) PruneLogs(ctx context.Context, filter units.LogFilter, everything bool) (int64, error) {
+	filter.Limit = 0
+	pruned, err := call[uint64](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".PruneLogs",
+		wire.EncodeFilter(filter), flag(everything, wire.FlagEverything))
+	return int64(pruned), err
+}
+
+// Metrics is what there is to measure, as OpenMetrics text.
+func (c *Client) Metrics(ctx context.Context) (string, error) {
+	return call[string](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".Metrics")
 }
 
 func (c *Client) control(ctx context.Context, member string, id units.ID) (units.Job, error) {
@@ -178,14 +231,21 @@ type (
 // call makes a call that answers a T. timeout holds if ctx has no deadline; 0
 // is none. There is no conversion: dbus.Store would cost a copy of each value.
 func call[T any](ctx context.Context, c *Client, timeout time.Duration, path dbus.ObjectPath, method string, in ...any) (out T, err error) {
+	if timeout > 0 && c.interactive {
+		timeout = InteractiveTimeout
+	}
 	if _, ok := ctx.Deadline(); !ok && timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	reply := c.conn.Object(wire.BusName, path).CallWithContext(ctx, method, 0, in...)
+	conn, err := c.connection(ctx)
+	if err != nil {
+		return out, err
+	}
+	reply := c.send(ctx, conn, path, method, in)
 	if reply.Err != nil {
-		return out, fromBus(reply.Err)
+		return out, c.ended(reply.Err)
 	}
 	body := append(reply.Body, none{}) // which stands for an empty one
 	out, ok := body[0].(T)

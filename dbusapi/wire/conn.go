@@ -58,9 +58,19 @@ func Dial(ctx context.Context, address string, longest int64, opts ...dbus.ConnO
 			failed = errors.Join(failed, err)
 			continue
 		}
-		return greet(ctx, &guard{Conn: socket, in: bufio.NewReader(socket), longest: longest}, opts)
+		return greet(ctx, newGuard(socket, longest), opts)
 	}
 	return nil, fmt.Errorf("cannot connect to the bus: %w", failed)
+}
+
+// Over is [Dial] over a pipe that leads to a bus, as the standard streams of
+// systemd-stdio-bridge(1) do. The connection owns the pipe and closes it.
+//
+// godbus leaves the identity of AUTH EXTERNAL empty, as sd-bus does. So a
+// bridge, which can't see who writes to it, takes it; who calls is then the
+// bridge's own user to the bus.
+func Over(ctx context.Context, pipe io.ReadWriteCloser, longest int64, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	return greet(ctx, newGuard(pipe, longest), opts)
 }
 
 func dialSocket(ctx context.Context, address string) (net.Conn, error) {
@@ -110,11 +120,15 @@ func greet(ctx context.Context, socket *guard, opts []dbus.ConnOption) (*dbus.Co
 // guard is the socket as godbus sees it: after the authentication, which is
 // lines of text, it reads whole messages, and those only that godbus can decode.
 type guard struct {
-	net.Conn
+	io.ReadWriteCloser
 	in      *bufio.Reader
 	longest int64
 	frames  bool         // authentication is over
 	frame   bytes.Buffer // what is still to be read of the message
+}
+
+func newGuard(pipe io.ReadWriteCloser, longest int64) *guard {
+	return &guard{ReadWriteCloser: pipe, in: bufio.NewReader(pipe), longest: longest}
 }
 
 // Write looks for the end of the authentication. godbus sends the line by
@@ -127,7 +141,7 @@ func (g *guard) Write(p []byte) (int, error) {
 	if bytes.Equal(p, []byte("BEGIN\r\n")) {
 		g.frames = true
 	}
-	return g.Conn.Write(p)
+	return g.ReadWriteCloser.Write(p)
 }
 
 func (g *guard) Read(p []byte) (int, error) {
@@ -169,14 +183,4 @@ func (g *guard) next() error {
 		g.frame.Reset()
 	}
 	return nil
-}
-
-func decodable(frame []byte) (ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	_, err := dbus.DecodeMessage(bytes.NewReader(frame))
-	return err == nil
 }

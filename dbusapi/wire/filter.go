@@ -44,6 +44,19 @@ func DecodeFilter(m map[string]dbus.Variant) (units.LogFilter, error) {
 	return f, nil
 }
 
+// DecodePruneFilter is DecodeFilter for PruneLogs, which has no limit. What
+// selects everything is refused unless everything is meant.
+func DecodePruneFilter(m map[string]dbus.Variant, everything bool) (units.LogFilter, error) {
+	if _, limited := m["limit"]; limited {
+		return units.LogFilter{}, units.Errorf(units.CodeInvalidArgument, `log filter: "limit" is not a key; want source, level, context, since or until`)
+	}
+	f, err := DecodeFilter(m)
+	if err == nil && f == (units.LogFilter{}) && !everything {
+		err = units.Errorf(units.CodeInvalidArgument, "the filter selects the whole log; flag %d says that this is meant", FlagEverything)
+	}
+	return f, err
+}
+
 func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string) {
 	s, isText := value.(string)
 	n, isNumber := value.(uint64)

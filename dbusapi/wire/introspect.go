@@ -15,10 +15,14 @@ const doctype = `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introsp
 
 // The interfaces of each file, as they stand between <node> and </node>.
 var (
-	managerXML  = interfaces("tf.ourworld.HeroProc1.Manager.xml")
-	serviceXML  = interfaces("tf.ourworld.HeroProc1.Service.xml")
-	jobXML      = interfaces("tf.ourworld.HeroProc1.Job.xml")
 	standardXML = interfaces("org.freedesktop.DBus.xml")
+	ownXML      = map[Kind]string{
+		KindManager:    interfaces("org.freedesktop.DBus.ObjectManager.xml") + interfaces("tf.ourworld.HeroProc1.Manager.xml"),
+		KindContext:    interfaces("tf.ourworld.HeroProc1.Context.xml"),
+		KindService:    interfaces("tf.ourworld.HeroProc1.Service.xml"),
+		KindJob:        interfaces("tf.ourworld.HeroProc1.Job.xml"),
+		KindLogControl: interfaces("org.freedesktop.LogControl1.xml"),
+	}
 )
 
 func interfaces(file string) string {
@@ -36,15 +40,7 @@ func interfaces(file string) string {
 // children are elements of a path, so there is nothing in them to be escaped.
 func Introspection(kind Kind, children []string) string {
 	var b strings.Builder
-	b.WriteString(doctype + "<node>\n" + standardXML)
-	switch kind {
-	case KindManager:
-		b.WriteString(managerXML)
-	case KindService:
-		b.WriteString(serviceXML)
-	case KindJob:
-		b.WriteString(jobXML)
-	}
+	b.WriteString(doctype + "<node>\n" + standardXML + ownXML[kind])
 	for _, child := range children {
 		fmt.Fprintf(&b, "  <node name=%q/>\n", child)
 	}

@@ -12,6 +12,7 @@ const RootPath dbus.ObjectPath = "/tf/ourworld/HeroProc1"
 const (
 	ManagerInterface = BusName + ".Manager"
 	ServiceInterface = BusName + ".Service"
+	ContextInterface = BusName + ".Context"
 	JobInterface     = BusName + ".Job"
 )
 
@@ -20,6 +21,15 @@ const (
 	PropertiesInterface     = "org.freedesktop.DBus.Properties"
 	IntrospectableInterface = "org.freedesktop.DBus.Introspectable"
 	PeerInterface           = "org.freedesktop.DBus.Peer"
+	ObjectManagerInterface  = "org.freedesktop.DBus.ObjectManager"
+)
+
+// What systemctl's service-log-level talks to: org.freedesktop.LogControl1(5).
+const (
+	LogControlInterface                 = "org.freedesktop.LogControl1"
+	LogControlPath      dbus.ObjectPath = "/org/freedesktop/LogControl1"
+	// SyslogIdentifier is what the daemon's journal entries have.
+	SyslogIdentifier = "hero_proc"
 )
 
 // Flags of methods. A flag that a method does not know is refused.
@@ -27,8 +37,10 @@ const (
 	// FlagMerge of SetService: the definition is laid over what is
 	// registered, instead of replacing it.
 	FlagMerge uint64 = 1
-	// FlagStop of RemoveService: stop the service first.
+	// FlagStop of RemoveService, and of a service's Remove: stop the service first.
 	FlagStop uint64 = 1
+	// FlagEverything of PruneLogs: an empty filter is meant.
+	FlagEverything uint64 = 1
 )
 
 // EnvWithheld is the key that stands in a definition in place of its

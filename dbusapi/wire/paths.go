@@ -10,14 +10,20 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
-// Parents of the service and job objects.
+// Parents of the context, service and job objects.
 const (
+	ContextsPath = RootPath + "/context"
 	ServicesPath = RootPath + "/service"
 	JobsPath     = RootPath + "/job"
 )
 
 // NoJob stands for a job where there is none, as it does in systemd's API.
 const NoJob dbus.ObjectPath = "/"
+
+// ContextPath is the path of a context's object.
+func ContextPath(name string) dbus.ObjectPath {
+	return ContextsPath + dbus.ObjectPath("/"+name)
+}
 
 // ServicePath is the path of a service's object.
 func ServicePath(id units.ID) dbus.ObjectPath {
@@ -41,8 +47,10 @@ const (
 	// KindParent only has children: it can be introspected, and no more.
 	KindParent
 	KindManager
+	KindContext
 	KindService
 	KindJob
+	KindLogControl
 )
 
 // Object is what a path names. Whether there is such a service or job is
@@ -50,8 +58,8 @@ const (
 type Object struct {
 	Kind Kind
 	Path dbus.ObjectPath
-	// Service is set for KindService; its Context alone for the parent of a
-	// context's services.
+	// Service is set for KindService; its Context alone for KindContext, and
+	// for the parent of a context's services.
 	Service units.ID
 	Job     int64 // for KindJob
 }
@@ -63,16 +71,28 @@ func ParsePath(path dbus.ObjectPath) Object {
 	switch {
 	case path == RootPath:
 		o.Kind = KindManager
-	case path == "/" || path == ServicesPath || path == JobsPath || strings.HasPrefix(string(RootPath), string(path)+"/"):
+	case path == LogControlPath:
+		o.Kind = KindLogControl
+	case path == "/" || path == ContextsPath || path == ServicesPath || path == JobsPath,
+		strings.HasPrefix(string(RootPath), string(path)+"/"),
+		strings.HasPrefix(string(LogControlPath), string(path)+"/"):
 		o.Kind = KindParent
 	default:
-		if rest, ok := strings.CutPrefix(string(path), string(ServicesPath)+"/"); ok {
+		if rest, ok := strings.CutPrefix(string(path), string(ContextsPath)+"/"); ok {
+			o.context(rest)
+		} else if rest, ok := strings.CutPrefix(string(path), string(ServicesPath)+"/"); ok {
 			o.service(rest)
 		} else if rest, ok := strings.CutPrefix(string(path), string(JobsPath)+"/"); ok {
 			o.job(rest)
 		}
 	}
 	return o
+}
+
+func (o *Object) context(rest string) {
+	if units.CheckContextName(rest) == nil {
+		o.Kind, o.Service.Context = KindContext, rest
+	}
 }
 
 func (o *Object) service(rest string) {

@@ -74,14 +74,19 @@ func roundTrip[T any](t *testing.T, table Table[T]) {
 	n := int64(0)
 	fill(reflect.ValueOf(&full).Elem(), &n)
 	for name, v := range map[string]T{"every field set": full, "no field set": zero} {
-		got, err := table.Decode(overBus(t, table.Encode(v)))
-		if err != nil {
-			t.Errorf("%T, %s: %v", v, name, err)
+		for how, encoded := range map[string]map[string]dbus.Variant{"alone": table.Encode(v), "as a row": table.EncodeRow(v)} {
+			got, err := table.Decode(overBus(t, encoded))
+			if err != nil {
+				t.Errorf("%T, %s, %s: %v", v, name, how, err)
+			}
+			// An empty list or map may come back for one that is nil.
+			if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", v); a != b {
+				t.Errorf("%T, %s, %s: came back as\n%s; want\n%s", v, name, how, a, b)
+			}
 		}
-		// An empty list or map may come back for one that is nil.
-		if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", v); a != b {
-			t.Errorf("%T, %s: came back as\n%s; want\n%s", v, name, a, b)
-		}
+	}
+	if rows := [2]int{len(table.EncodeRow(full)), len(table.EncodeRow(zero))}; rows != [2]int{len(table), 0} {
+		t.Errorf("%T: rows with all set and with nothing set have %d keys; want %d and 0", full, rows, len(table))
 	}
 	for _, f := range table {
 		wrong := map[string]dbus.Variant{f.Name: dbus.MakeVariant(byte(1))}
@@ -104,6 +109,8 @@ func TestEveryFieldGoesOverTheBusAndBack(t *testing.T) {
 	roundTrip(t, Job)
 	roundTrip(t, LogEntry)
 	roundTrip(t, Health)
+	roundTrip(t, Context)
+	roundTrip(t, LogControl)
 }
 
 func TestAnOlderOrNewerPeerIsUnderstood(t *testing.T) {
@@ -160,6 +167,41 @@ func TestFilterIsStrict(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		case tt.want != "" && (err == nil || err.Error() != tt.want || units.CodeOf(err) != units.CodeInvalidArgument):
 			t.Errorf("%s: error is %v; want %s", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestListFiltersGoOverAndSelect(t *testing.T) {
+	t.Parallel()
+	service := units.Status{ID: units.ID{Context: "core", Name: "web"}, State: units.StateFailed}
+	for _, tt := range []struct {
+		filter ServiceFilter
+		want   bool
+	}{
+		{filter: ServiceFilter{}, want: true},
+		{filter: ServiceFilter{Context: "core"}, want: true},
+		{filter: ServiceFilter{Context: "test"}},
+		{filter: ServiceFilter{State: units.StateFailed}, want: true},
+		{filter: ServiceFilter{Context: "core", State: units.StateRunning}},
+	} {
+		got, err := DecodeServiceFilter(tt.filter.Encode())
+		if err != nil || got != tt.filter || got.Selects(service) != tt.want {
+			t.Errorf("%+v came back as %+v, %v, and selects: %v; want %v", tt.filter, got, err, got.Selects(service), tt.want)
+		}
+	}
+	job := units.Job{Service: units.ID{Context: "core", Name: "web"}}
+	for _, tt := range []struct {
+		filter JobFilter
+		want   bool
+	}{
+		{filter: JobFilter{}, want: true},
+		{filter: JobFilter{Context: "core", Service: "web"}, want: true},
+		{filter: JobFilter{Context: "test"}},
+		{filter: JobFilter{Service: "db"}},
+	} {
+		got, err := DecodeJobFilter(tt.filter.Encode())
+		if err != nil || got != tt.filter || got.Selects(job) != tt.want {
+			t.Errorf("%+v came back as %+v, %v, and selects: %v; want %v", tt.filter, got, err, got.Selects(job), tt.want)
 		}
 	}
 }

@@ -53,6 +53,13 @@ var Status = slices.Concat(
 	},
 )
 
+// Context is the properties of [ContextInterface], and a row of ListContexts.
+var Context = Table[units.ContextStatus]{
+	text("Name", func(c *units.ContextStatus) *string { return &c.Name }),
+	text("Slice", func(c *units.ContextStatus) *string { return &c.Slice }),
+	field("ServiceCounts", func(c *units.ContextStatus) *map[units.State]int { return &c.Services }, countsOut, countsIn),
+}
+
 // Job is the properties of [JobInterface], and the answer of Wait and WaitReady.
 var Job = Table[units.Job]{
 	number[units.Job, int64, uint64]("ID", func(j *units.Job) *int64 { return &j.ID }),
@@ -98,6 +105,16 @@ var Health = Table[units.Health]{
 	moment("Started", func(h *units.Health) *time.Time { return &h.Started }),
 	plain("LogsDropped", func(h *units.Health) *uint64 { return &h.LogsDropped }),
 	field("ServiceCounts", func(h *units.Health) *map[units.State]int { return &h.Services }, countsOut, countsIn),
+}
+
+// LogControlState is what [LogControlInterface] has.
+type LogControlState struct{ Level, Target, Identifier string }
+
+// LogControl is the properties of [LogControlInterface].
+var LogControl = Table[LogControlState]{
+	text("LogLevel", func(l *LogControlState) *string { return &l.Level }),
+	text("LogTarget", func(l *LogControlState) *string { return &l.Target }),
+	text("SyslogIdentifier", func(l *LogControlState) *string { return &l.Identifier }),
 }
 
 func countsOut(in map[units.State]int) map[string]uint32 {

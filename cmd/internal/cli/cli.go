@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/client"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
@@ -18,6 +19,8 @@ import (
 // dbusapi/client is it.
 type API interface {
 	Close() error
+	// AllowInteraction lets polkit ask the user for a password.
+	AllowInteraction()
 	Health(ctx context.Context) (units.Health, error)
 	Services(ctx context.Context) ([]units.Status, error)
 	Status(ctx context.Context, id units.ID) (units.Status, error)
@@ -27,9 +30,15 @@ type API interface {
 	Start(ctx context.Context, id units.ID) (units.Job, error)
 	Stop(ctx context.Context, id units.ID) (units.Job, error)
 	Restart(ctx context.Context, id units.ID) (units.Job, error)
+	Job(ctx context.Context, job int64) (units.Job, error)
+	Jobs(ctx context.Context) ([]units.Job, error)
+	Cancel(ctx context.Context, job int64) error
 	WaitReady(ctx context.Context, job int64) (units.Job, error)
 	Wait(ctx context.Context, job int64) (units.Job, error)
 	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
+	PruneLogs(ctx context.Context, filter units.LogFilter, everything bool) (int64, error)
+	Contexts(ctx context.Context) ([]units.ContextStatus, error)
+	Metrics(ctx context.Context) (string, error)
 }
 
 // Env is all that a call of the command line has of the world.
@@ -45,20 +54,23 @@ type Env struct {
 	Version string
 	// Now gives the time, in the time zone that times are shown in.
 	Now func() time.Time
-	// Dial connects to the daemon.
-	Dial func(context.Context) (API, error)
+	// Dial connects to the daemon, DialHost to that of another machine.
+	Dial     func(context.Context) (API, error)
+	DialHost func(ctx context.Context, host string) (API, error)
 	// Exec runs another program to its end, with the three streams above.
 	Exec func(ctx context.Context, argv []string) error
 }
 
-// callTimeout bounds a command that waits for no service.
-const callTimeout = time.Minute
+// callTimeout bounds a command that waits for no service, but perhaps for
+// somebody to type a password.
+const callTimeout = client.InteractiveTimeout
 
 // call is one call of the command line.
 type call struct {
 	Env
 	api    API
 	json   bool
+	host   string         // of --host, "" is this machine
 	result map[string]any // what --json prints
 	exit   int            // the exit status when there is no error
 }
@@ -100,11 +112,19 @@ func (c *call) app() *cli.App {
 			Name:        "json",
 			Usage:       "print one JSON object, with schema_version, also for an error",
 			Destination: &c.json,
+		}, &cli.StringFlag{
+			Name:        "host",
+			Aliases:     []string{"H"},
+			Usage:       "ask the daemon of this `HOST`, by ssh: [USER@]HOST[:PORT]",
+			Destination: &c.host,
 		}},
 		Commands: []*cli.Command{
 			c.serviceCommand(),
+			c.jobCommand(),
+			c.contextCommand(),
 			c.logCommand(),
 			c.healthCommand(),
+			c.metricsCommand(),
 			c.versionCommand(),
 			c.completionCommand(),
 			c.manCommand(),
@@ -144,13 +164,23 @@ func walk(path string, commands []*cli.Command, f func(string, *cli.Command)) {
 // first, so that a wrong one is said with no daemon too.
 func (c *call) connect(ctx context.Context) (API, error) {
 	if c.api == nil {
-		api, err := c.Dial(ctx)
+		api, err := c.dial(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if c.Width > 0 && !c.json { // a person reads the answer
+			api.AllowInteraction()
 		}
 		c.api = api
 	}
 	return c.api, nil
+}
+
+func (c *call) dial(ctx context.Context) (API, error) {
+	if c.host != "" {
+		return c.DialHost(ctx, c.host)
+	}
+	return c.Dial(ctx)
 }
 
 // quick is the action of a command that the daemon answers at once.

@@ -108,13 +108,18 @@ func (c *call) complete(ctx context.Context, app *cli.App, words []string) {
 }
 
 func (c *call) candidates(ctx context.Context, app *cli.App, p parsed, last string) []string {
+	for _, arg := range p.globals {
+		if name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "="); name == "host" || name == "H" {
+			c.host = arg
+		}
+	}
 	switch {
 	case p.pending != nil:
 		return c.flagValues(ctx, p.pending.Names()[0])
 	case strings.HasPrefix(last, "-"):
 		flags := app.Flags
 		if p.command != nil {
-			flags = slices.Concat(p.command.Flags, app.Flags[:1]) // --json holds for all
+			flags = slices.Concat(p.command.Flags, app.Flags[:2]) // --json and --host hold for all
 		}
 		var out []string
 		for _, f := range flags {
@@ -160,7 +165,11 @@ func (c *call) flagValues(ctx context.Context, flag string) []string {
 }
 
 // serviceNames are the registered services, when the daemon says so in time.
+// Those of another machine are not asked for: ssh could want a password.
 func (c *call) serviceNames(ctx context.Context) []string {
+	if c.host != "" {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	api, err := c.Dial(ctx)

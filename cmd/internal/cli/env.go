@@ -14,14 +14,15 @@ import (
 func SystemEnv(version string) Env {
 	width := terminalWidth(os.Stdout)
 	env := Env{
-		Stdin:   os.Stdin,
-		Stdout:  os.Stdout,
-		Stderr:  os.Stderr,
-		Width:   width,
-		Color:   colored(width > 0, os.Getenv("NO_COLOR"), os.Getenv("TERM")),
-		Version: version,
-		Now:     time.Now,
-		Dial:    Dial,
+		Stdin:    os.Stdin,
+		Stdout:   os.Stdout,
+		Stderr:   os.Stderr,
+		Width:    width,
+		Color:    colored(width > 0, os.Getenv("NO_COLOR"), os.Getenv("TERM")),
+		Version:  version,
+		Now:      time.Now,
+		Dial:     Dial,
+		DialHost: DialHost,
 	}
 	env.Exec = systemExec(env)
 	return env
@@ -32,6 +33,15 @@ func Dial(ctx context.Context) (API, error) {
 	c, err := client.Dial(ctx)
 	if err != nil {
 		return nil, err // not c: a nil *client.Client in an API is not nil
+	}
+	return c, nil
+}
+
+// DialHost connects to the daemon of another machine, by ssh.
+func DialHost(ctx context.Context, host string) (API, error) {
+	c, err := client.DialHost(ctx, host)
+	if err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -19,7 +19,7 @@ const helpWidth = 80
 func (c *call) appHelp(app *cli.App) string {
 	var b strings.Builder
 	fill(&b, app.Name+" - ", app.Usage, "", c.helpWidth())
-	fmt.Fprintf(&b, "\nUsage: %s [--json] COMMAND\n\n", app.Name)
+	fmt.Fprintf(&b, "\nUsage: %s [--json] [-H HOST] COMMAND\n\n", app.Name)
 	fill(&b, "", app.Description, "", c.helpWidth())
 	b.WriteString("\nCommands:\n")
 	for _, cmd := range visible(app.Commands) {
@@ -52,7 +52,7 @@ func (c *call) commandHelp(app *cli.App, cmd *cli.Command, path string) string {
 	}
 	fmt.Fprintf(&b, "Usage: %s\n\n%s\n\nOptions:\n", strings.TrimSpace(path+" "+cmd.ArgsUsage), cmd.Description)
 	c.options(&b, cmd.Flags)
-	c.options(&b, app.Flags[:1])
+	c.options(&b, app.Flags[:2])
 	return b.String()
 }
 

@@ -19,7 +19,7 @@ func (c *call) logCommand() *cli.Command {
 
 Example:
    hero_proc log query --level error --since 1h`,
-		Subcommands: []*cli.Command{c.queryCommand()},
+		Subcommands: []*cli.Command{c.queryCommand(), c.pruneCommand()},
 	}
 }
 
@@ -35,14 +35,11 @@ how long ago it was: 90s, 1h30m, 7d.
 Example:
    hero_proc log query --source hero_proc.auto_start_db --level error
    hero_proc log query --since 1h -n 20`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "source", Usage: "only of this `SOURCE` and those below it, such as hero_proc.auto_start_db"},
-			&cli.StringFlag{Name: "level", Usage: "only of this `LEVEL`: error, warning or info"},
-			&cli.StringFlag{Name: "context", Usage: "only about services of this `CONTEXT`"},
+		Flags: append(selectFlags(),
 			&cli.StringFlag{Name: "since", Usage: "only from this `TIME` on"},
 			&cli.StringFlag{Name: "until", Usage: "only up to this `TIME`"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: fmt.Sprintf("only the last `COUNT`, at most %d", units.MaxLogLimit), Value: 100},
-		},
+		),
 		Action: quick(c.query),
 	}
 }
@@ -74,39 +71,60 @@ func (c *call) query(ctx context.Context, cc *cli.Context) error {
 	return nil
 }
 
-func (c *call) logFilter(cc *cli.Context) (units.LogFilter, error) {
+// selectFlags are the flags that select reports, whatever is done with them.
+func selectFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "source", Usage: "only of this `SOURCE` and those below it, such as hero_proc.auto_start_db"},
+		&cli.StringFlag{Name: "level", Usage: "only of this `LEVEL`: error, warning or info"},
+		&cli.StringFlag{Name: "context", Usage: "only about services of this `CONTEXT`"},
+	}
+}
+
+// selected is what they say.
+func selected(cc *cli.Context) (units.LogFilter, error) {
 	f := units.LogFilter{
 		Source:  cc.String("source"),
 		Level:   units.Level(cc.String("level")),
 		Context: cc.String("context"),
-		Limit:   cc.Int("lines"),
 	}
 	if err := noArgs(cc); err != nil {
 		return f, err
 	}
 	switch f.Level {
 	case "", units.LevelError, units.LevelWarning, units.LevelInfo:
+		return f, nil
 	default:
 		return f, usagef(cc, "--level is %q; want error, warning or info", f.Level)
 	}
+}
+
+func (c *call) logFilter(cc *cli.Context) (units.LogFilter, error) {
+	f, err := selected(cc)
+	if err != nil {
+		return f, err
+	}
+	f.Limit = cc.Int("lines")
 	if f.Limit < 1 || f.Limit > units.MaxLogLimit {
 		return f, usagef(cc, "-n is %d; want 1 to %d", f.Limit, units.MaxLogLimit)
 	}
-	for _, flag := range []struct {
-		name string
-		into *time.Time
-	}{{"since", &f.Since}, {"until", &f.Until}} {
-		if !cc.IsSet(flag.name) {
-			continue
-		}
-		t, ok := parseTime(cc.String(flag.name), c.Now())
-		if !ok {
-			return f, usagef(cc, "--%s is %q; want 2026-01-02T15:04:05Z, \"2026-01-02 15:04:05\", 2026-01-02, or how long ago: 90s, 1h30m, 7d",
-				flag.name, cc.String(flag.name))
-		}
-		*flag.into = t
+	if f.Since, err = c.timeFlag(cc, "since"); err != nil {
+		return f, err
 	}
-	return f, nil
+	f.Until, err = c.timeFlag(cc, "until")
+	return f, err
+}
+
+// timeFlag is the time that a flag says; zero when it is not set.
+func (c *call) timeFlag(cc *cli.Context, name string) (time.Time, error) {
+	if !cc.IsSet(name) {
+		return time.Time{}, nil
+	}
+	t, ok := parseTime(cc.String(name), c.Now())
+	if !ok {
+		return t, usagef(cc, "--%s is %q; want 2026-01-02T15:04:05Z, \"2026-01-02 15:04:05\", 2026-01-02, or how long ago: 90s, 1h30m, 7d",
+			name, cc.String(name))
+	}
+	return t, nil
 }
 
 // parseTime reads a time: RFC 3339, a local date and time, a local date, or

@@ -69,7 +69,7 @@ func (c *call) manPage(date string) (string, error) {
 	fmt.Fprintf(&page, ".TH HERO_PROC 1 %q %q \"User Commands\"\n", date, "hero_proc "+c.Version)
 	for _, s := range []struct{ title, body string }{
 		{"NAME", "hero_proc \\- " + app.Usage},
-		{"SYNOPSIS", ".B hero_proc\n[\\fB--json\\fR] \\fICOMMAND\\fR [\\fIOPTION\\fR...] [\\fINAME\\fR...]"},
+		{"SYNOPSIS", ".B hero_proc\n[\\fB--json\\fR] [\\fB\\-H\\fR \\fIHOST\\fR] \\fICOMMAND\\fR [\\fIOPTION\\fR...] [\\fINAME\\fR...]"},
 		{"DESCRIPTION", app.Description},
 		{"OPTIONS", manFlags(".PP\n" + options)},
 		{"COMMANDS", manHeading.ReplaceAllString(manFlags(commands), ".SS ")},
@@ -179,7 +179,10 @@ Name every service that failed:
     hero_proc --json service list --state failed | jq -r \(aq.services[].name\(aq
 .EE`
 
-const manSeeAlso = `.BR systemctl (1),
+const manSeeAlso = `.BR hero_proc_server (8),
+.BR tf.ourworld.HeroProc1 (5),
+.BR systemctl (1),
+.BR ssh (1),
 .BR journalctl (1),
 .BR systemd.service (5),
 .BR systemd.unit (5)`

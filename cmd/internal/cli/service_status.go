@@ -39,7 +39,7 @@ func (c *call) status(ctx context.Context, cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if !active(s.State) {
+	if !s.State.Active() {
 		c.exit = units.ExitNotActive
 	}
 	c.result["service"] = viewStatus(s)
@@ -47,12 +47,6 @@ func (c *call) status(ctx context.Context, cc *cli.Context) error {
 		c.printStatus(s)
 	}
 	return nil
-}
-
-// active is what systemctl calls so: it has started, and is still good for
-// what it was started for.
-func active(s units.State) bool {
-	return s == units.StateRunning || s == units.StateDegraded || s == units.StateExited
 }
 
 func (c *call) printStatus(s units.Status) {
@@ -101,7 +95,7 @@ func (c *call) printStatus(s units.Status) {
 
 // since is when the service came into its state.
 func since(s units.Status) time.Time {
-	if active(s.State) && !s.Unit.ActiveSince.IsZero() {
+	if s.State.Active() && !s.Unit.ActiveSince.IsZero() {
 		return s.Unit.ActiveSince
 	}
 	return s.Unit.ChangedAt

@@ -60,8 +60,9 @@ func Main(ctx context.Context, args, environ []string, version string, stdout, s
 		fmt.Fprintf(stderr, "hero_proc_server: takes no arguments, got %q\n\n%s", args, usage)
 		return units.ExitUsage
 	}
-	logger := newLogger(stderr, os.Getenv("JOURNAL_STREAM") != "")
-	if err := run(ctx, environ, version, logger); err != nil {
+	control := newLogControl(os.Getenv("JOURNAL_STREAM") != "")
+	logger := newLogger(stderr, control)
+	if err := run(ctx, environ, version, logger, control); err != nil {
 		logger.Error("cannot go on", "error", err)
 		_, _ = sdaemon.SdNotify(false, "STATUS=Failed: "+err.Error())
 		return units.ExitFailed
@@ -69,7 +70,7 @@ func Main(ctx context.Context, args, environ []string, version string, stdout, s
 	return units.ExitDone
 }
 
-func run(ctx context.Context, environ []string, version string, logger *slog.Logger) (err error) {
+func run(ctx context.Context, environ []string, version string, logger *slog.Logger, control logControl) (err error) {
 	settings, warnings := readSettings(environ)
 	for _, w := range warnings {
 		logger.Warn(w)
@@ -112,7 +113,7 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	if err := sup.Load(ctx); err != nil {
 		return err
 	}
-	api := dbusapi.New(dbusapi.Options{Controller: sup, Logger: logger})
+	api := dbusapi.New(dbusapi.Options{Controller: sup, Logger: logger, LogControl: control})
 
 	// Whichever ends first, with an error or because ctx does, ends the other.
 	group, ctx := errgroup.WithContext(ctx)

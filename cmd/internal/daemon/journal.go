@@ -9,6 +9,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/journal"
 
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
@@ -30,7 +31,7 @@ func (j systemJournal) Send(e units.Event) error {
 	}
 	fields := map[string]string{
 		"MESSAGE_ID":        info.MessageID,
-		"SYSLOG_IDENTIFIER": "hero_proc",
+		"SYSLOG_IDENTIFIER": wire.SyslogIdentifier,
 		"HERO_SOURCE":       e.Source,
 		"HERO_ERROR_CODE":   string(e.Code),
 	}
@@ -58,11 +59,12 @@ func slogLevel(l units.Level) slog.Level {
 
 // newLogger logs to standard error. Under systemd that is the journal, which
 // has the time and wants the priority in front: sd-daemon(3).
-func newLogger(stderr io.Writer, underSystemd bool) *slog.Logger {
-	if !underSystemd {
-		return slog.New(slog.NewTextHandler(stderr, nil))
+func newLogger(stderr io.Writer, control logControl) *slog.Logger {
+	if control.target != targetJournal {
+		return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: control.level}))
 	}
 	return slog.New(slog.NewTextHandler(priorities{stderr}, &slog.HandlerOptions{
+		Level: control.level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && a.Key == slog.TimeKey {
 				return slog.Attr{}

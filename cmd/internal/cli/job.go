@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+func (c *call) jobCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "job",
+		Usage: "look at jobs, and stop what they run",
+		Description: `A job is one activation of one action's unit: what a start of a service makes.
+It has a NUMBER, which service start --json and job list tell.
+
+Example:
+   hero_proc job list`,
+		Subcommands: []*cli.Command{c.jobListCommand(), c.jobShowCommand(), c.jobCancelCommand()},
+	}
+}
+
+func (c *call) jobListCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "list",
+		Usage:     "list the jobs that are not over",
+		ArgsUsage: "[--context CONTEXT]",
+		Description: `PHASE is pending while it starts, and running once it is ready.
+
+Example:
+   hero_proc job list`,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "context", Usage: "only jobs of services of this `CONTEXT`"}},
+		Action: quick(c.jobList),
+	}
+}
+
+func (c *call) jobList(ctx context.Context, cc *cli.Context) error {
+	if err := noArgs(cc); err != nil {
+		return err
+	}
+	api, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	jobs, err := api.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	views := []jobView{}
+	var rows [][]cell
+	for _, j := range jobs {
+		if cc.IsSet("context") && j.Service.Context != cc.String("context") {
+			continue
+		}
+		views = append(views, viewJob(j))
+		rows = append(rows, []cell{
+			{strconv.FormatInt(j.ID, 10), plain},
+			{j.Service.String(), plain},
+			{j.Action, plain},
+			{string(j.Phase), phaseColor(j.Phase)},
+			{c.ago(jobSince(j)), plain},
+			{j.Unit, plain},
+		})
+	}
+	c.result["jobs"] = views
+	switch {
+	case c.json:
+	case len(rows) > 0:
+		c.table([]string{"JOB", "SERVICE", "ACTION", "PHASE", "FOR", "UNIT"}, rows)
+	default:
+		c.hint("No job is running.")
+	}
+	return nil
+}
+
+func (c *call) jobShowCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "show one job, also one that is over",
+		ArgsUsage: "NUMBER",
+		Description: `What it printed: journalctl _SYSTEMD_INVOCATION_ID=INVOCATION
+
+Example:
+   hero_proc job show 42`,
+		Action: quick(c.jobShow),
+	}
+}
+
+func (c *call) jobShow(ctx context.Context, cc *cli.Context) error {
+	if cc.NArg() != 1 {
+		return usagef(cc, "want the number of one job, got %d", cc.NArg())
+	}
+	numbers, err := jobNumbers(cc)
+	if err != nil {
+		return err
+	}
+	api, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	j, err := api.Job(ctx, numbers[0])
+	if err != nil {
+		return err
+	}
+	c.result["job"] = viewJob(j)
+	if c.json {
+		return nil
+	}
+	c.field("Job", fmt.Sprintf("%d of run %d, attempt %d", j.ID, j.Run, j.Attempt))
+	c.field("Service", j.Service.String())
+	c.field("Action", j.Action)
+	c.field("Unit", j.Unit)
+	phase := c.paint(phaseColor(j.Phase), string(j.Phase))
+	if j.Phase == units.PhaseFailed {
+		phase += ": " + units.Unit{Result: j.Result, ExitCode: j.ExitCode, ExitStatus: j.ExitStatus}.Outcome()
+	}
+	c.field("Phase", phase)
+	for _, t := range []struct {
+		name string
+		at   time.Time
+	}{{"Asked for", j.Created}, {"Ready", j.Started}, {"Ended", j.Ended}} {
+		if !t.at.IsZero() {
+			c.field(t.name, fmt.Sprintf("%s; %s ago", c.when(t.at), c.ago(t.at)))
+		}
+	}
+	if j.MainPID != 0 {
+		c.field("Main PID", fmt.Sprint(j.MainPID))
+	}
+	if j.InvocationID != "" {
+		c.field("Invocation", j.InvocationID)
+		c.field("Logs", "journalctl _SYSTEMD_INVOCATION_ID="+j.InvocationID)
+	}
+	return nil
+}
+
+func (c *call) jobCancelCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "cancel",
+		Usage:     "stop what jobs run",
+		ArgsUsage: "NUMBER...",
+		Description: `It does not wait for the end. The service is not started again before somebody
+asks for it, or the next boot.
+
+Example:
+   hero_proc job cancel 42`,
+		Action: quick(c.jobCancel),
+	}
+}
+
+func (c *call) jobCancel(ctx context.Context, cc *cli.Context) error {
+	numbers, err := jobNumbers(cc)
+	if err != nil {
+		return err
+	}
+	api, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	canceled := []int64{}
+	for _, n := range numbers {
+		if err := api.Cancel(ctx, n); err != nil {
+			c.result["canceled"] = canceled
+			return fmt.Errorf("cannot cancel job %d: %w", n, err)
+		}
+		canceled = append(canceled, n)
+		c.say("asked to cancel job %d", n)
+	}
+	c.result["canceled"] = canceled
+	return nil
+}
+
+// jobNumbers are the jobs that the command's arguments name, at least one.
+func jobNumbers(cc *cli.Context) ([]int64, error) {
+	if cc.NArg() == 0 {
+		return nil, usagef(cc, "want the number of at least one job")
+	}
+	var numbers []int64
+	for _, arg := range cc.Args().Slice() {
+		n, err := strconv.ParseInt(arg, 10, 64)
+		if err != nil || n < 1 {
+			return nil, usagef(cc, "%q is not the number of a job", arg)
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
+}
+
+// jobSince is when the job came into its phase.
+func jobSince(j units.Job) time.Time {
+	switch {
+	case !j.Ended.IsZero():
+		return j.Ended
+	case !j.Started.IsZero():
+		return j.Started
+	default:
+		return j.Created
+	}
+}
+
+func phaseColor(p units.Phase) color {
+	switch p {
+	case units.PhaseRunning, units.PhaseSucceeded:
+		return green
+	case units.PhasePending, units.PhaseLost:
+		return yellow
+	case units.PhaseFailed:
+		return red
+	default:
+		return plain
+	}
+}
+
+type jobView struct {
+	ID           int64     `json:"id"`
+	Run          int64     `json:"run"`
+	Context      string    `json:"context"`
+	Service      string    `json:"service"`
+	Action       string    `json:"action"`
+	Unit         string    `json:"unit"`
+	Attempt      int       `json:"attempt"`
+	Phase        string    `json:"phase"`
+	InvocationID string    `json:"invocation_id"`
+	MainPID      uint32    `json:"main_pid"`
+	Created      time.Time `json:"created,omitzero"`
+	Started      time.Time `json:"started,omitzero"`
+	Ended        time.Time `json:"ended,omitzero"`
+	Result       string    `json:"result"`
+	ExitCode     int32     `json:"exit_code"`
+	ExitStatus   int32     `json:"exit_status"`
+}
+
+func viewJob(j units.Job) jobView {
+	return jobView{
+		ID: j.ID, Run: j.Run, Context: j.Service.Context, Service: j.Service.Name, Action: j.Action, Unit: j.Unit,
+		Attempt: j.Attempt, Phase: string(j.Phase), InvocationID: j.InvocationID, MainPID: j.MainPID,
+		Created: j.Created, Started: j.Started, Ended: j.Ended,
+		Result: j.Result, ExitCode: j.ExitCode, ExitStatus: j.ExitStatus,
+	}
+}

@@ -1,0 +1,232 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// jobsAPI is a daemon that has jobs, contexts, a log and metrics, and notes
+// what is asked of it. The rest of the API it doesn't have.
+type jobsAPI struct {
+	API
+	jobs     []units.Job
+	contexts []units.ContextStatus
+	canceled []int64
+	filter   units.LogFilter
+	all      bool
+	err      error
+}
+
+func (a *jobsAPI) Close() error      { return nil }
+func (a *jobsAPI) AllowInteraction() {}
+
+func (a *jobsAPI) Jobs(context.Context) ([]units.Job, error) { return a.jobs, a.err }
+
+func (a *jobsAPI) Job(_ context.Context, id int64) (units.Job, error) {
+	i := slices.IndexFunc(a.jobs, func(j units.Job) bool { return j.ID == id })
+	if i < 0 {
+		return units.Job{}, units.Errorf(units.CodeNoSuchJob, "there is no job %d", id)
+	}
+	return a.jobs[i], nil
+}
+
+func (a *jobsAPI) Cancel(ctx context.Context, id int64) error {
+	if _, err := a.Job(ctx, id); err != nil {
+		return err
+	}
+	a.canceled = append(a.canceled, id)
+	return nil
+}
+
+func (a *jobsAPI) PruneLogs(_ context.Context, f units.LogFilter, everything bool) (int64, error) {
+	a.filter, a.all = f, everything
+	return 12, a.err
+}
+
+func (a *jobsAPI) Contexts(context.Context) ([]units.ContextStatus, error) { return a.contexts, a.err }
+func (a *jobsAPI) Metrics(context.Context) (string, error) {
+	return "hero_proc_ready 1\n# EOF\n", a.err
+}
+
+var jobsNow = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+
+func newJobsAPI() *jobsAPI {
+	id := func(context, name string) units.ID { return units.ID{Context: context, Name: name} }
+	return &jobsAPI{
+		jobs: []units.Job{
+			{ID: 41, Run: 7, Service: id("core", "hero_db"), Action: "main", Unit: "hero-core-hero_db.service", Attempt: 2, Phase: units.PhaseRunning,
+				InvocationID: strings.Repeat("ab", 16), MainPID: 812, Created: jobsNow.Add(-2 * time.Hour), Started: jobsNow.Add(-time.Hour)},
+			{ID: 42, Run: 8, Service: id("lab", "web"), Action: "main", Unit: "hero-lab-web.service", Attempt: 1, Phase: units.PhasePending, Created: jobsNow.Add(-3 * time.Second)},
+			{ID: 43, Run: 9, Service: id("lab", "once"), Action: "main", Unit: "hero-lab-once.service", Attempt: 1, Phase: units.PhaseFailed,
+				Created: jobsNow.Add(-time.Minute), Ended: jobsNow.Add(-30 * time.Second), Result: "exit-code", ExitCode: 1, ExitStatus: 3},
+		},
+		contexts: []units.ContextStatus{
+			{Name: "core", Slice: "hero-core.slice", Services: map[units.State]int{units.StateRunning: 2, units.StateFailed: 1}},
+			{Name: "lab", Slice: "hero-lab.slice", Services: map[units.State]int{units.StateInactive: 1}},
+		},
+	}
+}
+
+// call runs one command line, and tells which host was dialled.
+func (a *jobsAPI) call(args ...string) (stdout, stderr string, exit int, host string) {
+	var out, errs bytes.Buffer
+	exit = Run(context.Background(), args, Env{
+		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Version: "1.2.3", Now: func() time.Time { return jobsNow },
+		Dial: func(context.Context) (API, error) { return a, nil },
+		DialHost: func(_ context.Context, h string) (API, error) {
+			host = h
+			return a, nil
+		},
+	})
+	return out.String(), errs.String(), exit, host
+}
+
+func TestJobsContextsAndMetrics(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		args   string
+		stdout string
+		stderr string // is in it
+		exit   int
+	}{
+		{name: "list", args: "job list", stdout: `JOB  SERVICE       ACTION  PHASE    FOR      UNIT
+41   core/hero_db  main    running  1h 0min  hero-core-hero_db.service
+42   lab/web       main    pending  3s       hero-lab-web.service
+43   lab/once      main    failed   30s      hero-lab-once.service
+`},
+		{name: "list of a context", args: "job list --context core", stdout: `JOB  SERVICE       ACTION  PHASE    FOR      UNIT
+41   core/hero_db  main    running  1h 0min  hero-core-hero_db.service
+`},
+		{name: "list of an empty context", args: "job list --context none", stderr: "No job is running."},
+		{name: "show one that runs", args: "job show 41", stdout: `         Job: 41 of run 7, attempt 2
+     Service: core/hero_db
+      Action: main
+        Unit: hero-core-hero_db.service
+       Phase: running
+   Asked for: 2026-01-02 13:04:05; 2h 0min ago
+       Ready: 2026-01-02 14:04:05; 1h 0min ago
+    Main PID: 812
+  Invocation: abababababababababababababababab
+        Logs: journalctl _SYSTEMD_INVOCATION_ID=abababababababababababababababab
+`},
+		{name: "show one that failed", args: "job show 43", stdout: `         Job: 43 of run 9, attempt 1
+     Service: lab/once
+      Action: main
+        Unit: hero-lab-once.service
+       Phase: failed: exit-code (exited with status 3)
+   Asked for: 2026-01-02 15:03:05; 1min 0s ago
+       Ended: 2026-01-02 15:03:35; 30s ago
+`},
+		{name: "show none", args: "job show 99", stderr: "there is no job 99", exit: units.ExitFailed},
+		{name: "show without a number", args: "job show", stderr: "number of one job", exit: units.ExitUsage},
+		{name: "show of two", args: "job show 1 2", stderr: "number of one job", exit: units.ExitUsage},
+		{name: "show of a name", args: "job show web", stderr: `"web" is not the number of a job`, exit: units.ExitUsage},
+		{name: "show of job 0", args: "job show 0", stderr: "not the number of a job", exit: units.ExitUsage},
+		{name: "cancel", args: "job cancel 41 42", stdout: "asked to cancel job 41\nasked to cancel job 42\n"},
+		{name: "cancel one that is not there", args: "job cancel 41 99", stdout: "asked to cancel job 41\n", stderr: "cannot cancel job 99: there is no job 99", exit: units.ExitFailed},
+		{name: "cancel nothing", args: "job cancel", stderr: "at least one job", exit: units.ExitUsage},
+		{name: "contexts", args: "context list", stdout: `CONTEXT  SLICE            SERVICES
+core     hero-core.slice  2 running, 1 failed
+lab      hero-lab.slice   1 inactive
+`},
+		{name: "contexts of something", args: "context list core", stderr: "unexpected argument", exit: units.ExitUsage},
+		{name: "metrics", args: "metrics", stdout: "hero_proc_ready 1\n# EOF\n"},
+	} {
+		stdout, stderr, exit, _ := newJobsAPI().call(strings.Fields(tt.args)...)
+		if stdout != tt.stdout || !strings.Contains(stderr, tt.stderr) || tt.stderr == "" && stderr != "" || exit != tt.exit {
+			t.Errorf("%s: status %d\n%s%s\nwant %d\n%s%s", tt.name, exit, stdout, stderr, tt.exit, tt.stdout, tt.stderr)
+		}
+	}
+}
+
+func TestJobsAsJSON(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ args, key, has string }{
+		{"job list", "jobs", `"phase":"pending"`},
+		{"job show 41", "job", `"invocation_id":"abab`},
+		{"job cancel 41", "canceled", `[41]`},
+		{"context list", "contexts", `"slice":"hero-lab.slice"`},
+		{"metrics", "metrics", `hero_proc_ready 1\n`},
+		{"log prune --all", "pruned", `12`},
+	} {
+		stdout, _, exit, _ := newJobsAPI().call(append([]string{"--json"}, strings.Fields(tt.args)...)...)
+		var answer map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(stdout), &answer); err != nil || exit != units.ExitDone {
+			t.Fatalf("%s: %v, status %d in %s", tt.args, err, exit, stdout)
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, answer[tt.key]); err != nil || !strings.Contains(compact.String(), tt.has) || string(answer["schema_version"]) != "1" {
+			t.Errorf("%s: %q is %s, %v; want %s in it", tt.args, tt.key, compact.String(), err, tt.has)
+		}
+	}
+}
+
+func TestLogPrune(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, args string
+		filter     units.LogFilter
+		all        bool
+		exit       int
+	}{
+		{name: "everything", args: "--all", all: true},
+		{name: "by age", args: "--older-than 30d", filter: units.LogFilter{Until: jobsNow.Add(-30*24*time.Hour - time.Microsecond)}},
+		{name: "by date", args: "--older-than 2026-01-01", filter: units.LogFilter{Until: time.Date(2025, 12, 31, 23, 59, 59, 999999000, time.UTC)}},
+		{name: "of a kind", args: "--all --level info --source hero_proc.bus --context lab",
+			filter: units.LogFilter{Source: "hero_proc.bus", Level: units.LevelInfo, Context: "lab"}},
+		{name: "nothing said", args: "", exit: units.ExitUsage},
+		{name: "a kind of no age", args: "--level info", exit: units.ExitUsage},
+		{name: "both said", args: "--all --older-than 1d", exit: units.ExitUsage},
+		{name: "no time", args: "--older-than soon", exit: units.ExitUsage},
+		{name: "no age", args: "--older-than=", exit: units.ExitUsage},
+		{name: "no level", args: "--all --level loud", exit: units.ExitUsage},
+		{name: "an argument", args: "--all now", exit: units.ExitUsage},
+	} {
+		a := newJobsAPI()
+		stdout, stderr, exit, _ := a.call(append([]string{"log", "prune"}, strings.Fields(tt.args)...)...)
+		if exit != tt.exit || !reflect.DeepEqual(a.filter, tt.filter) || a.all != tt.all {
+			t.Errorf("%s: status %d, asked for %+v, everything %v; want %d, %+v, %v\n%s", tt.name, exit, a.filter, a.all, tt.exit, tt.filter, tt.all, stderr)
+		}
+		if want := map[bool]string{true: "deleted 12 reports\n"}[exit == 0]; stdout != want {
+			t.Errorf("%s: it printed %q; want %q", tt.name, stdout, want)
+		}
+	}
+}
+
+func TestHost(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, args, host string
+		exit             int
+		stderr           string
+	}{
+		{name: "this machine", args: "job list"},
+		{name: "before the command", args: "-H root@hero job list", host: "root@hero"},
+		{name: "behind it", args: "job list --host=hero:22", host: "hero:22"},
+		{name: "the journal is not reached", args: "-H hero service logs web", exit: units.ExitUsage, stderr: "ssh hero hero_proc service logs web"},
+	} {
+		_, stderr, exit, host := newJobsAPI().call(strings.Fields(tt.args)...)
+		if host != tt.host || exit != tt.exit || !strings.Contains(stderr, tt.stderr) {
+			t.Errorf("%s: dialled %q, status %d, %s; want %q, %d, %s", tt.name, host, exit, stderr, tt.host, tt.exit, tt.stderr)
+		}
+	}
+	// A Tab asks nobody over ssh. (API has no Services here, so asking would panic.)
+	if stdout, _, _, host := newJobsAPI().call("__complete", "-H", "hero", "service", "status", ""); stdout != "" || host != "" {
+		t.Errorf("completion with a host printed %q and dialled %q", stdout, host)
+	}
+	if stdout, _, _, _ := newJobsAPI().call("job", "--help"); !strings.Contains(stdout, "cancel") {
+		t.Errorf("help of job is %q", stdout)
+	}
+	if stdout, _, _, _ := newJobsAPI().call("metrics", "--help"); !strings.Contains(stdout, "-H") {
+		t.Errorf("help has no -H: %q", stdout)
+	}
+}

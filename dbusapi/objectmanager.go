@@ -1,0 +1,57 @@
+package dbusapi
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// maxBulk is how many calls that answer with everything there is are worked on
+// at a time. The others wait for their turn, which costs nothing: the memory
+// of such an answer is many times its length.
+const maxBulk = 2
+
+// bulk is a handler that waits for its turn.
+func bulk(handle func(context.Context, *call) ([]any, error)) func(context.Context, *call) ([]any, error) {
+	return func(ctx context.Context, c *call) ([]any, error) {
+		select {
+		case c.server.bulk <- struct{}{}:
+			defer func() { <-c.server.bulk }()
+			return handle(ctx, c)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func getManagedObjects(ctx context.Context, c *call) ([]any, error) {
+	all, err := objects(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[dbus.ObjectPath]map[string]map[string]dbus.Variant, len(all))
+	for path, o := range all {
+		out[path] = o.interfaces()
+	}
+	return []any{out}, nil
+}
+
+// contexts are those of the services, by name.
+func contexts(services []units.Status) []units.ContextStatus {
+	counts := map[string]map[units.State]int{}
+	for _, s := range services {
+		if counts[s.Context] == nil {
+			counts[s.Context] = map[units.State]int{}
+		}
+		counts[s.Context][s.State]++
+	}
+	var all []units.ContextStatus
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, units.ContextStatus{Name: name, Slice: units.SliceOf(name), Services: counts[name]})
+	}
+	return all
+}

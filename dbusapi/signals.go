@@ -1,0 +1,133 @@
+package dbusapi
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// How often the clients are told what has changed.
+const (
+	// minPause bounds the passes to 20 a second: what changes in between is
+	// told at once.
+	minPause = 50 * time.Millisecond
+	// pauseShare is how many times as long as a pass the pause after it is,
+	// so that a machine of thousands of services is not kept busy by reading.
+	pauseShare = 4
+	retryPause = time.Second // after a pass that failed
+)
+
+// teller tells the clients of one connection what has changed. It reads
+// nothing while nothing does.
+type teller struct {
+	*Server
+	conn *dbus.Conn
+	// told is the picture that the clients have; nil before the first pass,
+	// which makes everything come.
+	told picture
+	// touched are the objects to be told of in the next pass that succeeds.
+	touched map[dbus.ObjectPath]bool
+}
+
+// tell works until ctx ends, or the connection does.
+func (s *Server) tell(ctx context.Context, conn *dbus.Conn) {
+	t := &teller{Server: s, conn: conn, touched: map[dbus.ObjectPath]bool{}}
+	for {
+		begun := time.Now()
+		err := t.pass(ctx)
+		if ctx.Err() != nil || conn.Context().Err() != nil {
+			return
+		}
+		pause := max(minPause, pauseShare*time.Since(begun))
+		var wake <-chan struct{}
+		if err != nil {
+			s.Logger.Debug("cannot tell what has changed, trying again", "error", err)
+			pause = max(pause, retryPause)
+		} else {
+			wake = s.Controller.Touched()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		if wake == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		}
+	}
+}
+
+// pass reads everything again and sends what differs.
+func (t *teller) pass(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+			t.Logger.Error("telling what has changed failed inside", "error", err, "stack", string(debug.Stack()))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	touched := t.Controller.TakeTouched()
+	for _, id := range touched.Services {
+		t.touched[wire.ServicePath(id)] = true
+	}
+	now, err := t.look(ctx)
+	if err != nil {
+		return err
+	}
+	t.lastWords(ctx, now)
+	for _, s := range signals(t.told, now, t.touched) {
+		if err := t.emit(s); err != nil {
+			return err
+		}
+	}
+	t.told = now
+	clear(t.touched)
+	return nil
+}
+
+// look is the picture as it is now.
+func (t *teller) look(ctx context.Context) (picture, error) {
+	now, err := objects(ctx, t.Controller)
+	if err != nil {
+		return nil, err
+	}
+	health, err := t.Controller.Health(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now[wire.RootPath] = shown{wire.KindManager, units.ID{}, wire.Health.Encode(health)}
+	return now, nil
+}
+
+// lastWords tells how the jobs ended that are about to go.
+func (t *teller) lastWords(ctx context.Context, now picture) {
+	for path, old := range t.told {
+		if _, stays := now[path]; stays || old.kind != wire.KindJob {
+			continue
+		}
+		job, err := t.Controller.Job(ctx, wire.ParsePath(path).Job)
+		if err != nil {
+			continue // it goes without
+		}
+		for _, s := range changes(path, old, showJob(job), false) {
+			_ = t.emit(s) // if it can't, the signals after it can't either
+		}
+	}
+}
+
+func (t *teller) emit(s signal) error {
+	t.counters.signals.Add(1)
+	return t.conn.Emit(s.path, s.name, s.body...)
+}
