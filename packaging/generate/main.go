@@ -1,7 +1,9 @@
-// Command generate writes what is generated from the command line of
-// hero_proc: the manual page hero_proc.1, and the completions hero_proc.bash,
-// _hero_proc (zsh) and hero_proc.fish. It asks the program itself for them,
-// so they are as the program is, and the same input gives the same files.
+// Command generate writes what is generated: from the command line of
+// hero_proc the manual page hero_proc.1, and the completions hero_proc.bash,
+// _hero_proc (zsh) and hero_proc.fish; from the introspection XML the manual
+// page tf.ourworld.HeroProc1.5. It asks the program itself and the API's own
+// package for them, so they are as those are, and the same input gives the
+// same files.
 package main
 
 import (
@@ -12,9 +14,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
 )
 
-// fixedDate is the date of the manual page when SOURCE_DATE_EPOCH is not set.
+// fixedDate is the date of the manual pages when SOURCE_DATE_EPOCH is not set.
 const fixedDate = "2026-01-01"
 
 // files are what is written, and the arguments that make hero_proc print it.
@@ -29,7 +33,7 @@ func files(date string) map[string][]string {
 
 func main() {
 	out := flag.String("out", "build", "the directory to write to")
-	version := flag.String("version", "devel", "the version that the manual page names")
+	version := flag.String("version", "devel", "the version that the manual pages name")
 	flag.Parse()
 	if err := generate(*out, *version, os.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
@@ -43,6 +47,13 @@ func generate(out, version, epoch string) error {
 		return err
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	text, err := dbusPage(date, version)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(out, wire.BusName+".5"), []byte(text), 0o644); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "generate")
@@ -73,7 +84,7 @@ func generate(out, version, epoch string) error {
 	return nil
 }
 
-// pageDate is the date of the manual page: reproducible-builds.org,
+// pageDate is the date of the manual pages: reproducible-builds.org,
 // SOURCE_DATE_EPOCH, in seconds.
 func pageDate(epoch string) (string, error) {
 	if epoch == "" {
