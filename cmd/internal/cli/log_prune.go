@@ -13,7 +13,7 @@ func (c *call) pruneCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "prune",
 		Usage:     "delete reports for good",
-		ArgsUsage: "{--older-than TIME | --all} [--source SOURCE] [--level LEVEL] [--context CONTEXT]",
+		ArgsUsage: "{--older-than TIME | --all} [OPTION]...",
 		Description: `It deletes what log query would show. The journal keeps its own copy. A TIME is
 as for log query: 30d, 12h, 2026-01-02.
 

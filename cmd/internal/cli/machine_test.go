@@ -29,6 +29,8 @@ var now = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 // machine is a daemon behind the API: it keeps definitions as the real one
 // does, by package units, and lets a test say what systemd would.
 type machine struct {
+	dbusapi.Controller // answers what no test of this machine asks
+
 	mu       sync.Mutex
 	services map[units.ID]units.Service
 	statuses map[units.ID]units.Status
@@ -46,7 +48,8 @@ type machine struct {
 func newMachine(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 	t.Helper()
 	m := &machine{
-		services: map[units.ID]units.Service{}, statuses: map[units.ID]units.Status{},
+		Controller: apitest.NewController(),
+		services:   map[units.ID]units.Service{}, statuses: map[units.ID]units.Status{},
 		jobs: map[int64]units.Job{}, waiting: make(chan struct{}, 10),
 	}
 	options = append(options, func(o *dbusapi.Options) { o.Controller = m })

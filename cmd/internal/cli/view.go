@@ -20,7 +20,7 @@ type statusView struct {
 	Remedy      string       `json:"remedy"`
 	Stale       bool         `json:"stale"`
 	Unit        unitView     `json:"unit"`
-	Actions     []actionView `json:"actions"`
+	Actions     []actionView `json:"actions,omitempty"`
 }
 
 type actionView struct {
