@@ -38,7 +38,9 @@ func TestSignalsFromARealService(t *testing.T) {
 	heard("that the service went", `"InterfacesRemoved".*`+path)
 
 	g.sh("systemctl restart dbus.service")
-	g.set("web", sleeper)
+	g.waitFor("the daemon's return to systemd", func() bool {
+		return g.run("hero_proc", "service", "set", "web", "--exec", sleeper).Exit == 0
+	})
 	g.waitFor("the service's object after a restart of the bus", func() bool {
 		return g.run("busctl", "get-property", "tf.ourworld.HeroProc1", path, "tf.ourworld.HeroProc1.Service", "State").Exit == 0
 	})

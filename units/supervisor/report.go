@@ -11,6 +11,7 @@ import (
 // report journals an event and queues it for the logs table.
 func (s *Supervisor) report(e units.Event) {
 	e.Time = s.Now()
+	s.reported.Store(true)
 	if err := s.Journal.Send(e); err != nil {
 		s.Logger.Error("cannot journal an event, ignoring", "code", e.Code, "error", err, "message", e.Message)
 	}
@@ -34,11 +35,17 @@ func (s *Supervisor) reportStep(source string, err error) {
 	})
 }
 
-// flush waits until what was reported is in the logs table, for as long as a
-// store that works can need.
+// flush waits until what was reported is in the journal and in the logs table,
+// for as long as a journal and a store that work can need.
 func (s *Supervisor) flush(ctx context.Context) {
+	if !s.reported.Swap(false) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	if err := s.Journal.Sync(ctx); err != nil {
+		s.Logger.Warn("cannot tell whether the journal has the entries, ignoring", "error", err)
+	}
 	if err := s.Queue.Flush(ctx); err != nil {
 		s.Logger.Error("cannot write the log table, ignoring: the entries are in the journal", "error", err)
 	}

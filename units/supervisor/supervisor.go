@@ -59,9 +59,11 @@ type Store interface {
 	BackUpIfChanged(ctx context.Context) error
 }
 
-// Journal takes structured entries; it does not block.
+// Journal takes structured entries; sending one does not block.
 type Journal interface {
 	Send(units.Event) error
+	// Sync returns when everything sent before is in the journal, on disk.
+	Sync(ctx context.Context) error
 }
 
 // LogQueue is the bounded queue before the logs table.
@@ -112,7 +114,9 @@ type Supervisor struct {
 	history *history
 	touched *touched
 	ready   atomic.Bool
-	graph   atomic.Pointer[plan.Graph]
+	// reported says that something was since the last flush.
+	reported atomic.Bool
+	graph    atomic.Pointer[plan.Graph]
 	// tasks are the goroutines that wait for systemd's jobs; life ends them.
 	tasks sync.WaitGroup
 	life  context.Context

@@ -54,6 +54,8 @@ func (d *daemon) Send(e units.Event) error {
 	return nil
 }
 
+func (d *daemon) Sync(context.Context) error { return nil }
+
 func (d *daemon) notify(state string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 
 	"github.com/coreos/go-systemd/v22/journal"
 
@@ -44,6 +47,44 @@ func (j systemJournal) Send(e units.Event) error {
 		}
 	}
 	return journal.Send(e.Message, journal.Priority(e.Level.Priority()), fields)
+}
+
+// journalSocket is journald's for requests: systemd-journald.service(8).
+const journalSocket = "/run/systemd/journal/io.systemd.journal"
+
+// Sync has journald handle what it has received, as journalctl --sync does:
+// it reads its sockets when it comes to it, and a time stamp says when that was.
+func (j systemJournal) Sync(ctx context.Context) error {
+	if !journal.Enabled() {
+		return nil
+	}
+	return varlink(ctx, journalSocket, "io.systemd.Journal.Synchronize")
+}
+
+// varlink calls a method without parameters: https://varlink.org/Method-Call.
+func varlink(ctx context.Context, socket, method string) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if _, err := fmt.Fprintf(conn, "{\"method\":%q,\"parameters\":{}}\x00", method); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(conn).ReadBytes(0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	var reply struct{ Error string }
+	if err := json.Unmarshal(bytes.TrimRight(answer, "\x00"), &reply); err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	if reply.Error != "" {
+		return fmt.Errorf("%s: %s", method, reply.Error)
+	}
+	return nil
 }
 
 func slogLevel(l units.Level) slog.Level {
