@@ -20,6 +20,7 @@ type Problem struct {
 // made once from one reading of the store and never changes.
 type Graph struct {
 	services map[units.ID]units.Service
+	digests  map[units.ID]string
 	invalid  map[units.ID]error
 	// order has every service that can be read, what comes first first; the
 	// members of a cycle stand in the order of their names.
@@ -35,6 +36,7 @@ type Graph struct {
 func NewGraph(rows []units.Registered) *Graph {
 	g := &Graph{
 		services: map[units.ID]units.Service{},
+		digests:  map[units.ID]string{},
 		invalid:  map[units.ID]error{},
 		problems: map[units.ID]Problem{},
 		requires: map[units.ID][]units.ID{}, before: map[units.ID][]units.ID{}, requiredBy: map[units.ID][]units.ID{},
@@ -51,6 +53,7 @@ func NewGraph(rows []units.Registered) *Graph {
 			continue
 		}
 		g.services[r.Service.ID] = r.Service
+		g.digests[r.Service.ID] = r.Service.Digest()
 	}
 	ids := g.ids()
 	g.resolve(ids)
@@ -80,6 +83,9 @@ func (g *Graph) Service(id units.ID) (units.Service, bool) {
 	s, ok := g.services[id]
 	return s, ok
 }
+
+// Digest is that of a service's definition, worked out once.
+func (g *Graph) Digest(id units.ID) string { return g.digests[id] }
 
 // Problem is why the service can't be started; false when nothing is in its way.
 func (g *Graph) Problem(id units.ID) (Problem, bool) {

@@ -27,13 +27,12 @@ func (s *Supervisor) Set(ctx context.Context, def map[string]any, merge bool) er
 	if err := s.probe(ctx, next); err != nil {
 		return err
 	}
-	_, err = s.Store.UpdateService(ctx, next.ID, func(*units.Service) (units.Service, error) { return next, nil })
+	next, err = s.Store.UpdateService(ctx, next.ID, func(*units.Service) (units.Service, error) { return next, nil })
 	if err != nil {
 		return err
 	}
-	if err := s.reread(ctx); err != nil {
-		return err
-	}
+	s.rows[next.ID] = units.Registered{Service: next}
+	s.redraw()
 	s.Logger.Info("service set", "service", next.ID, "wanted", next.Wanted)
 	alive, err := s.unitsNotDown(ctx, next.ID)
 	switch {
@@ -124,15 +123,13 @@ func (s *Supervisor) reload(ctx context.Context, service units.Service) error {
 
 // unload takes away every unit of a service, none of which is alive.
 func (s *Supervisor) unload(ctx context.Context, id units.ID) error {
-	listed, err := s.Systemd.Units(ctx)
+	listed, err := s.Systemd.UnitsOf(ctx, id)
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, u := range listed {
-		if ref, ok := units.ParseUnit(u.Name); ok && ref.ID == id && ref.Run == 0 {
-			names = append(names, u.Name)
-		}
+	names := make([]string, len(listed))
+	for i, u := range listed {
+		names[i] = u.Name
 	}
 	if len(names) == 0 {
 		return nil
@@ -186,9 +183,8 @@ func (s *Supervisor) Remove(ctx context.Context, id units.ID, stop bool) error {
 	if err := s.Store.RemoveService(ctx, id); err != nil {
 		return err
 	}
-	if err := s.reread(ctx); err != nil {
-		return err
-	}
+	delete(s.rows, id)
+	s.redraw()
 	s.Logger.Info("service removed", "service", id)
 	return s.unload(ctx, id)
 }

@@ -100,14 +100,13 @@ func (s *Supervisor) startReplaced(ctx context.Context, id units.ID, asked uint6
 // unitsNotDown are the units of a service that are alive or on their way down,
 // those of its older definitions too.
 func (s *Supervisor) unitsNotDown(ctx context.Context, id units.ID) ([]string, error) {
-	listed, err := s.Systemd.Units(ctx)
+	listed, err := s.Systemd.UnitsOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, u := range listed {
-		ref, ok := units.ParseUnit(u.Name)
-		if ok && ref.ID == id && ref.Run == 0 && (u.Alive() || u.Active == "deactivating" || u.JobID != 0) {
+		if u.Alive() || u.Active == "deactivating" || u.JobID != 0 {
 			names = append(names, u.Name)
 		}
 	}

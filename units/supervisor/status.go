@@ -152,7 +152,7 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 		}
 		return units.Unit{Name: name, Load: "not-found", Active: "inactive", Sub: "dead"}
 	}
-	digest := service.Digest()
+	digest := g.Digest(id)
 	var actions []units.Unit
 	for i, a := range service.Actions {
 		u := unit(service.UnitOf(i))

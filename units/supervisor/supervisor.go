@@ -10,6 +10,8 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,8 @@ type Systemd interface {
 	Version() int
 	// Units lists hero_proc's units, with what a listing tells of them.
 	Units(ctx context.Context) ([]units.Unit, error)
+	// UnitsOf lists those of one service, of its older definitions too.
+	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
 	// Unit reads one unit in full. One that isn't there is Load "not-found".
 	Unit(ctx context.Context, name string) (units.Unit, error)
 	Make(ctx context.Context, set transient.Set) error
@@ -117,6 +121,9 @@ type Supervisor struct {
 	// reported says that something was since the last flush.
 	reported atomic.Bool
 	graph    atomic.Pointer[plan.Graph]
+	// rows are what the store has: the daemon is its only writer. control is
+	// held to touch them.
+	rows map[units.ID]units.Registered
 	// tasks are the goroutines that wait for systemd's jobs; life ends them.
 	tasks sync.WaitGroup
 	life  context.Context
@@ -199,15 +206,24 @@ func (s *Supervisor) still(id units.ID, number uint64) bool {
 	return s.asked[id] == number
 }
 
-// reread makes the graph anew from the store. control is held.
+// reread reads the store. control is held.
 func (s *Supervisor) reread(ctx context.Context) error {
 	rows, err := s.Store.Services(ctx)
 	if err != nil {
 		return err
 	}
-	s.graph.Store(plan.NewGraph(rows))
-	s.touched.mark(nil, nil, true)
+	s.rows = make(map[units.ID]units.Registered, len(rows))
+	for _, row := range rows {
+		s.rows[row.Service.ID] = row
+	}
+	s.redraw()
 	return nil
+}
+
+// redraw makes the graph anew from the rows. control is held.
+func (s *Supervisor) redraw() {
+	s.graph.Store(plan.NewGraph(slices.Collect(maps.Values(s.rows))))
+	s.touched.mark(nil, nil, true)
 }
 
 // problem is why the service can't be started: found in its definition, or

@@ -51,8 +51,15 @@ func (m *Manager) Make(ctx context.Context, set transient.Set) error {
 }
 
 // patterns select the units of a set, and maybe others: systemd compares each
-// unit with each pattern, so that one for all is much faster than all names.
+// unit with each pattern, so that one for all is much faster than many names.
 func patterns(set transient.Set) []string {
+	if len(set.Aux) <= fewUnits {
+		list := []string{set.Main.Name}
+		for _, u := range set.Aux {
+			list = append(list, u.Name)
+		}
+		return list
+	}
 	list := []string{units.UnitPattern, set.Main.Name}
 	for _, u := range set.Aux {
 		if _, ok := units.ParseUnit(u.Name); !ok {
@@ -61,6 +68,9 @@ func patterns(set transient.Set) []string {
 	}
 	return list
 }
+
+// fewUnits is up to how many units are named one by one.
+const fewUnits = 16
 
 // undo takes away what a refused set has left. systemd makes its units one
 // after the other, and forgets those that it had made when it came to the

@@ -21,9 +21,19 @@ const noSuchUnit = systemdName + ".NoSuchUnit"
 // order of their names, with what a listing tells of them. One that is only
 // named by another's dependency is there too: its Load is "not-found".
 func (m *Manager) Units(ctx context.Context) ([]units.Unit, error) {
+	return m.list(ctx, units.UnitPattern)
+}
+
+// UnitsOf is what [Manager.Units] tells of the units of one service, those of
+// older definitions too.
+func (m *Manager) UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error) {
+	return m.list(ctx, id.Unit(), id.ActionUnit("*"))
+}
+
+func (m *Manager) list(ctx context.Context, patterns ...string) ([]units.Unit, error) {
 	var list []units.Unit
 	err := m.call(ctx, "list units", func(ctx context.Context, s *session) error {
-		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, []string{units.UnitPattern})
+		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, patterns)
 		for _, u := range statuses {
 			if _, ok := units.ParseUnit(u.Name); ok {
 				list = append(list, units.Unit{Name: u.Name, Load: u.LoadState, Active: u.ActiveState, Sub: u.SubState, JobID: u.JobId})
