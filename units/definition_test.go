@@ -49,18 +49,36 @@ func loaded() Service {
 			},
 			// All that can be switched off is switched off.
 			{Name: "migrate", Exec: []string{"true"}, Ready: ReadyExec},
+			{
+				Name: "page", Exec: []string{"true"}, Process: true, Ready: "http+unix:/run/web:/health?x=1",
+				ReadyInterval: time.Second, ReadyTimeout: 2 * time.Minute, ReadyStatus: 204, ReadyMatch: "it's $5; %n é",
+			},
+			{
+				Name: "cache", Exec: []string{"true"}, Process: true, Ready: "redis://[::1]:6380",
+				Credentials: map[string]string{"pass": "/etc/web/pass"}, ReadyCredential: "pass",
+			},
 		},
 	}
 }
 
 func TestLoadedSaysSomethingInEveryField(t *testing.T) {
 	t.Parallel()
+	said := map[string]bool{}
 	s := loaded()
-	for _, v := range []reflect.Value{reflect.ValueOf(s), reflect.ValueOf(s.Actions[0])} {
+	all := []any{s}
+	for _, a := range s.Actions {
+		all = append(all, a)
+	}
+	for _, one := range all {
+		v := reflect.ValueOf(one)
 		for i := range v.NumField() {
-			if v.Field(i).IsZero() {
-				t.Errorf("%s.%s is empty: the other tests don't see it", v.Type().Name(), v.Type().Field(i).Name)
-			}
+			name := v.Type().Name() + "." + v.Type().Field(i).Name
+			said[name] = said[name] || !v.Field(i).IsZero()
+		}
+	}
+	for name, said := range said {
+		if !said {
+			t.Errorf("%s is empty: the other tests don't see it", name)
 		}
 	}
 }
@@ -152,6 +170,9 @@ func TestDecodeTakesWhatPeopleWrite(t *testing.T) {
 	}{
 		{"exec", "a 'b c'", func(a *Action) { a.Exec = []string{"a", "b c"} }},
 		{"exec", []any{"a", "b"}, func(a *Action) { a.Exec = []string{"a", "b"} }},
+		{"ready", "redis://", func(a *Action) { a.Ready = "redis://" }},
+		{"ready_timeout", "0", func(*Action) {}},
+		{"ready_status", 0, func(*Action) {}},
 		{"env", map[string]any{"A": "b"}, func(a *Action) { a.Env = map[string]string{"A": "b"} }},
 		{"env", map[string]any{}, func(*Action) {}},
 		{"depends_on", []any{}, func(*Action) {}},
@@ -205,8 +226,10 @@ func TestDigest(t *testing.T) {
 		t.Errorf("the digest of the same is %s and %s", base, again)
 	}
 	// It is in units that run: a change of it would make them all look stale.
-	if want := "f2cc5624c2540270c4a8959b3a695001"; base != want {
-		t.Errorf("digest is %s, was %s in earlier versions", base, want)
+	early := loaded()
+	early.Actions = early.Actions[:2] // what the first version knew
+	if got, want := early.Digest(), "f2cc5624c2540270c4a8959b3a695001"; got != want {
+		t.Errorf("digest is %s, was %s in earlier versions", got, want)
 	}
 	for _, tt := range []struct {
 		name   string
@@ -220,6 +243,8 @@ func TestDigest(t *testing.T) {
 		{"a variable", func(s *Service) { s.Actions[0].Env = map[string]string{"MODE": "slow"} }, false},
 		{"an argument", func(s *Service) { s.Actions[1].Exec = []string{"true", "x"} }, false},
 		{"a default", func(s *Service) { s.Actions[1].RestartDelay = DefaultRestartDelay }, false},
+		{"a probe", func(s *Service) { s.Actions[2].Ready = "http+unix:/run/web:/" }, false},
+		{"a probe's time", func(s *Service) { s.Actions[2].ReadyTimeout = 0 }, false},
 		{"one action less", func(s *Service) { s.Actions = s.Actions[:1] }, false},
 	} {
 		s := loaded()
@@ -367,6 +392,9 @@ func FuzzDecodeService(f *testing.F) {
 		`{"name":"x","actions":[{"exec":"a 'b'"}]}`,
 		`{"name":"x","actions":[{"name":"a","exec":["a"],"depends_on":"b"},{"name":"b","exec":"b","depends_on":["a"]}]}`,
 		`{"name":"x","actions":[{"exec":"a","memory_max":1e300,"cpu_quota":-1,"restart_delay":"1ns","env":{"A":1}}]}`,
+		`{"name":"x","actions":[{"exec":"a","ready":"redis://","ready_timeout":"1m","credentials":{"p":"/p"},"ready_credential":"p"}]}`,
+		`{"name":"x","actions":[{"exec":"a","ready":"http+unix:/s:/a?b","ready_status":"200","ready_match":"x","ready_interval":"1s"}]}`,
+		`{"name":"x","actions":[{"exec":"a","ready":"exec:a 'b'"}]}`, `{"name":"x","actions":[{"exec":"a","ready":"tcp:[::1]:1"}]}`,
 		`{"name":null,"actions":[null],"requires":[1],"nmae":"x"}`,
 		`{"name":"x","requires":"y","conflicts":["core/y"],"actions":{}}`,
 	} {

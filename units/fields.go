@@ -55,7 +55,12 @@ var actionFields = []field[Action]{
 	row("user", accountKind, "The user that it runs as; root unless given.", func(a *Action) *string { return &a.User }),
 	row("group", accountKind, "The group that it runs as; that of the user unless given.", func(a *Action) *string { return &a.Group }),
 	row("working_dir", pathKind, "The directory that it runs in; / unless given.", func(a *Action) *string { return &a.WorkingDir }),
-	row("ready", wordKind(ReadyExec, ReadyNotify), "When it counts as ready: once executed (the default), or once it says so with sd_notify(3).", func(a *Action) *Ready { return &a.Ready }),
+	row("ready", readyKind, "When it counts as ready: once executed (the default), once it says so with sd_notify(3), or once a probe of it succeeds, which systemd waits for: ExecStartPost=.", func(a *Action) *Ready { return &a.Ready }),
+	row("ready_interval", durationKind, "How long the probe waits between two tries; 100ms unless given.", func(a *Action) *time.Duration { return &a.ReadyInterval }),
+	row("ready_timeout", durationKind, "How long the probe tries before the start has failed; 30s unless given.", func(a *Action) *time.Duration { return &a.ReadyTimeout }),
+	row("ready_status", statusKind, "The status of HTTP that is ready; any from 200 to 399 unless given.", func(a *Action) *uint32 { return &a.ReadyStatus }),
+	row("ready_match", matchKind, "Text that the body of an answer of HTTP must have in it.", func(a *Action) *string { return &a.ReadyMatch }),
+	row("ready_credential", credentialKind, "The name of the credential with the password for a probe of Redis: AUTH.", func(a *Action) *string { return &a.ReadyCredential }),
 	row("restart", wordKind(RestartNo, RestartOnFailure, RestartAlways, ""), "When it is started again after it ended; on-failure unless given, no for an action that is not a process.", func(a *Action) *Restart { return &a.Restart }),
 	row("restart_delay", durationKind, "How long a restart waits; 1s unless given.", func(a *Action) *time.Duration { return &a.RestartDelay }),
 	row("start_limit_burst", countKind[uint32](1<<20), "How many starts within start_limit_interval are too many.", func(a *Action) *uint32 { return &a.StartLimitBurst }),
@@ -164,6 +169,8 @@ var (
 	accountKind     = textKind("a name or a number", checkAccount)
 	pathKind        = textKind("an absolute path", checkPath)
 	signalKind      = textKind("a signal's name such as SIGTERM", checkSignal)
+	matchKind       = textKind("text", checkMatch)
+	credentialKind  = textKind("a credential's name", func(*problems, string, string) {}) // checkReadiness knows them all
 
 	boolKind = kind[bool]{
 		want: "true or false",
@@ -224,6 +231,15 @@ var (
 		encode: func(n uint64) any { return formatSize(n) },
 		check:  checkAtMost[uint64](1 << 60),
 	}
+	statusKind = kind[uint32]{
+		want: "a status of HTTP such as 200 (0: any that says it is well)",
+		decode: func(v any) (uint32, error) {
+			n, err := decodeNumber(v, nil)
+			return uint32(min(n, math.MaxUint32)), err
+		},
+		encode: func(n uint32) any { return n },
+		check:  checkStatus,
+	}
 	percentKind = kind[uint32]{
 		want: `a percentage such as "150%" or 150 (0 or "infinity": no limit)`,
 		decode: func(v any) (uint32, error) {
@@ -247,10 +263,7 @@ func wordKind[V ~string](words ...V) kind[V] {
 			quoted = append(quoted, strconv.Quote(string(w)))
 		}
 	}
-	want := strings.Join(quoted, ", ")
-	if i := strings.LastIndex(want, ", "); i >= 0 {
-		want = want[:i] + " or" + want[i+1:]
-	}
+	want := orList(quoted)
 	return kind[V]{want, decodeText[V], func(v V) any { return string(v) }, func(p *problems, path string, v V) {
 		if !slices.Contains(words, v) {
 			p.add(path, "is %q; want %s", clip(string(v)), want)
@@ -407,6 +420,14 @@ func decodeNumber(v any, units map[byte]uint64) (uint64, error) {
 		return 0, fmt.Errorf("is %q", clip(s))
 	}
 	return n * by, nil
+}
+
+// orList is "a, b or c".
+func orList(words []string) string {
+	if last := len(words) - 1; last > 0 {
+		return strings.Join(words[:last], ", ") + " or " + words[last]
+	}
+	return strings.Join(words, "")
 }
 
 // wrongType never tells a value: it may be somebody's secret.

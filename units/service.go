@@ -50,7 +50,9 @@ type Registered struct {
 	Err     error
 }
 
-// Ready says how systemd learns that a process action is ready: systemd.service(5), Type=.
+// Ready says how systemd learns that a process action is ready: by one of the
+// words below, which are systemd.service(5)'s Type=, or by a probe, which
+// [ParseProbe] reads. [ReadyForms] has them all.
 type Ready string
 
 const (
@@ -93,7 +95,19 @@ type Action struct {
 	Group       string
 	WorkingDir  string
 
-	Ready              Ready
+	Ready Ready
+	// ReadyInterval is how long a probe waits between two tries, ReadyTimeout
+	// how long it tries: [Action.ReadyWait] has what holds where they are 0.
+	ReadyInterval time.Duration
+	ReadyTimeout  time.Duration
+	// ReadyStatus is the only status that a probe of HTTP takes for ready; 0
+	// is any from 200 to 399. ReadyMatch is text that the body must have.
+	ReadyStatus uint32
+	ReadyMatch  string
+	// ReadyCredential names the one of Credentials that has the password for
+	// a probe of Redis: AUTH.
+	ReadyCredential string
+
 	Restart            Restart // "" is on-failure for a process, no for a one-shot
 	RestartDelay       time.Duration
 	StartLimitBurst    uint32

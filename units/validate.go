@@ -153,9 +153,7 @@ func checkActions(p *problems, path string, actions []Action) {
 		} else {
 			index[a.Name] = i
 		}
-		if !a.Process && a.Ready == ReadyNotify {
-			p.add(at+"ready", "is %q; want %q, since the action is no process", a.Ready, ReadyExec)
-		}
+		checkReadiness(p, at, a)
 		if !a.Process && a.Restart == RestartAlways {
 			p.add(at+"restart", "is %q; want %q or %q, since the action is no process", a.Restart, RestartNo, RestartOnFailure)
 		}

@@ -77,7 +77,8 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{"roundabout directory", act("working_dir", "/a/../b"), []string{`actions[main].working_dir is not an absolute path`}},
 		{"directory that sets something", act("working_dir", "/a\nUser=root"), []string{`actions[main].working_dir has control characters; want one line without any`}},
 		{"long directory", act("working_dir", "/"+long), []string{`actions[main].working_dir is too long; want at most 4095 bytes, and 255 between slashes`}},
-		{"ready", act("ready", "http"), []string{`actions[main].ready is "http"; want "exec" or "notify"`}},
+		{"ready", act("ready", "htpp"), []string{`actions[main].ready is "htpp"; want exec, notify, tcp:HOST:PORT, `}},
+		{"ready that isn't text", act("ready", 80), []string{`actions[main].ready is a number; want exec, notify, tcp:HOST:PORT, `}},
 		{"restart", act("restart", "never"), []string{`actions[main].restart is "never"; want "no", "on-failure" or "always"`}},
 		{"one-shot that is always restarted", m{"name": "x", "actions": []any{m{"exec": "a", "is_process": false, "restart": "always"}}}, []string{`actions[main].restart is "always"; want "no" or "on-failure", since the action is no process`}},
 		{"one-shot that notifies", m{"name": "x", "actions": []any{m{"exec": "a", "is_process": false, "ready": "notify"}}}, []string{`actions[main].ready is "notify"; want "exec", since the action is no process`}},
@@ -178,7 +179,7 @@ func TestValidateOfWhatCodeMade(t *testing.T) {
 	s.Actions[0].RestartDelay = -time.Second
 	s.Actions[1].Exec = nil
 	want := []string{
-		`actions[serve].ready is ""; want "exec" or "notify"`,
+		`actions[serve].ready is missing; want exec, notify, tcp:HOST:PORT, unix:PATH, http://HOST[:PORT][/PATH], https://HOST[:PORT][/PATH], http+unix:SOCKET[:/PATH], redis://[HOST[:PORT]], redis+unix:PATH or exec:COMMAND`,
 		`actions[serve].restart_delay is -1s; want whole milliseconds, up to 8760h0m0s`,
 		`actions[migrate].exec is missing; want a command line, or a list of arguments`,
 	}
@@ -200,6 +201,15 @@ func TestErrorsKeepSecrets(t *testing.T) {
 		{"exec": "true", "credentials": secret},
 		{"exec": "a/b --token '" + secret},
 		{"exec": []string{"./x --token " + secret, "\x00" + secret}},
+		{"exec": "true", "ready": secret},
+		{"exec": "true", "ready": "redis://:" + secret + "@localhost"},
+		{"exec": "true", "ready": "redis://" + secret + "@@localhost"},
+		{"exec": "true", "ready": "http://me:" + secret + "@localhost:x/"},
+		{"exec": "true", "ready": "tcp:" + secret},
+		{"exec": "true", "ready": "unix:" + secret},
+		{"exec": "true", "ready": "exec:./" + secret + " '"},
+		{"exec": "true", "ready": "redis://", "ready_status": 200, "ready_match": secret},
+		{"exec": "true", "is_process": false, "ready": "http://localhost/" + secret},
 	} {
 		_, err := DecodeService(m{"name": "x", "actions": []any{action}})
 		if err == nil || strings.Contains(fmt.Sprintf("%v %#v", err, problemsOf(t, err)), secret) {

@@ -2,14 +2,14 @@ package transient
 
 import "strings"
 
-// Command is an element of ExecStart=, a(sasb).
+// Command is an element of ExecStart= or ExecStartPost=, a(sasb).
 type Command struct {
 	Path          string
 	Args          []string // from argument 0 on
 	IgnoreFailure bool
 }
 
-// CommandEx is an element of ExecStartEx=, a(sasas).
+// CommandEx is an element of ExecStartEx= or ExecStartPostEx=, a(sasas).
 type CommandEx struct {
 	Path  string
 	Args  []string // from argument 0 on
@@ -22,10 +22,11 @@ type CommandEx struct {
 // with a backslash before each $ and ;.
 const keepsExec = 254
 
-// execStart is the property for a command that is to be executed as it is.
-func execStart(args []string, systemd int) Property {
+// command is the property, ExecStart or ExecStartPost, for a command that is to
+// be executed as it is.
+func command(property string, args []string, systemd int) Property {
 	if systemd >= keepsExec {
-		return Property{"ExecStartEx", []CommandEx{{args[0], args, []string{"no-env-expand"}}}}
+		return Property{property + "Ex", []CommandEx{{args[0], args, []string{"no-env-expand"}}}}
 	}
 	for _, arg := range args {
 		if strings.ContainsAny(arg, "$;") {
@@ -33,7 +34,7 @@ func execStart(args []string, systemd int) Property {
 			break
 		}
 	}
-	return Property{"ExecStart", []Command{{args[0], args, false}}}
+	return Property{property, []Command{{args[0], args, false}}}
 }
 
 // shellQuote spells $ and ; without writing them.

@@ -72,7 +72,7 @@ func unit(s units.Service, i, systemd int) Unit {
 	}
 	ps.dependencies(s, i)
 	ps.execution(a, systemd)
-	ps.lifecycle(a)
+	ps.lifecycle(a, systemd)
 	ps.limits(a)
 	ps.logging(s, a)
 	return Unit{s.UnitOf(i), ps}
@@ -146,7 +146,7 @@ func (ps *properties) dependencies(s units.Service, i int) {
 
 // execution: systemd.exec(5).
 func (ps *properties) execution(a units.Action, systemd int) {
-	*ps = append(*ps, execStart(a.Exec, systemd))
+	*ps = append(*ps, command("ExecStart", a.Exec, systemd))
 	if len(a.Env) > 0 {
 		var env []string
 		for _, name := range slices.Sorted(maps.Keys(a.Env)) {
@@ -168,7 +168,8 @@ func (ps *properties) execution(a units.Action, systemd int) {
 
 // lifecycle: systemd.service(5), systemd.unit(5) for the start limit,
 // systemd.kill(5).
-func (ps *properties) lifecycle(a units.Action) {
+func (ps *properties) lifecycle(a units.Action, systemd int) {
+	timeout := a.TimeoutStart
 	switch {
 	case !a.Process:
 		ps.add("Type", "oneshot")
@@ -180,6 +181,10 @@ func (ps *properties) lifecycle(a units.Action) {
 		ps.add("NotifyAccess", "main")
 	default:
 		ps.add("Type", "exec")
+		if a.Ready.IsProbe() {
+			ps.probe(a, systemd)
+			timeout = probeTimeout(a)
+		}
 	}
 	if policy := a.RestartPolicy(); policy != units.RestartNo {
 		ps.add("Restart", string(policy))
@@ -187,7 +192,7 @@ func (ps *properties) lifecycle(a units.Action) {
 	}
 	ps.duration("StartLimitIntervalUSec", a.StartLimitInterval)
 	ps.number32("StartLimitBurst", a.StartLimitBurst)
-	ps.duration("TimeoutStartUSec", a.TimeoutStart)
+	ps.duration("TimeoutStartUSec", timeout)
 	ps.duration("TimeoutStopUSec", a.TimeoutStop)
 	if number, ok := units.SignalNumber(a.KillSignal); ok {
 		ps.add("KillSignal", number)

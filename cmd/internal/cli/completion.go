@@ -154,7 +154,7 @@ func (c *call) flagValues(ctx context.Context, flag string) []string {
 	case "status":
 		return []string{string(units.WantedStart), string(units.WantedStop), string(units.WantedIgnore), string(units.WantedSpec)}
 	case "ready":
-		return []string{string(units.ReadyExec), string(units.ReadyNotify)}
+		return []string{string(units.ReadyExec), string(units.ReadyNotify), "redis://"}
 	case "restart":
 		return []string{string(units.RestartNo), string(units.RestartOnFailure), string(units.RestartAlways)}
 	case "requires", "after", "wants", "conflicts":

@@ -47,7 +47,12 @@ var actionFields = []field{
 	{"user", "user", text, "run as this `USER`"},
 	{"group", "group", text, "run as this `GROUP`"},
 	{"working-dir", "working_dir", text, "run in this `DIRECTORY`"},
-	{"ready", "ready", text, "ready once executed (`exec`) or once it says so by sd_notify (notify)"},
+	{"ready", "ready", text, "ready once executed (`exec`), once it says so by sd_notify (notify), or once a probe succeeds: " + strings.Join(units.ReadyForms[2:], ", ")},
+	{"ready-timeout", "ready_timeout", text, "the `TIME` for which the probe is tried; 30s unless given"},
+	{"ready-interval", "ready_interval", text, "the `TIME` between two tries of the probe; 100ms unless given"},
+	{"ready-status", "ready_status", text, "the `STATUS` of HTTP that is ready; any from 200 to 399 unless given"},
+	{"ready-match", "ready_match", text, "`TEXT` that the body of an answer of HTTP must have in it"},
+	{"ready-credential", "ready_credential", text, "the `NAME` of the --credential with the password that redis:// wants"},
 	{"restart", "restart", text, "start again when it ends: no, `on-failure` or always"},
 	{"restart-delay", "restart_delay", text, "wait this `TIME` before it starts again, such as 1.5s"},
 	{"start-limit-burst", "start_limit_burst", text, "`COUNT` of starts after which systemd gives up"},
@@ -74,6 +79,7 @@ old definition until it is restarted.
 
 Example:
    hero_proc service set hero_db --exec '/usr/bin/hero_db --dir /var/lib/hero_db'
+   hero_proc service set hero_db --ready redis://127.0.0.1:6379
    hero_proc service set web --exec '/usr/bin/caddy run' --requires hero_db --now
    hero_proc service set web --memory-max 512M --restart always
    hero_proc service show web --json | hero_proc service set --file -`,

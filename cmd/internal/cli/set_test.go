@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -50,6 +51,23 @@ func TestSet(t *testing.T) {
 				return a.Name == "serve" && reflect.DeepEqual(a.Env, map[string]string{"A": "1,2", "B": "", "C": "x=y"}) &&
 					reflect.DeepEqual(s.Requires, []string{"hero_db", "lab/probe"}) && a.MemoryMax == 512<<20 && a.TasksMax == 9 &&
 					a.CPUQuota == 150 && a.RestartDelay.Seconds() == 1.5 && a.Credentials["key"] == "/etc/key"
+			},
+		},
+		{
+			name: "a probe", id: core("new"), args: []string{"new", "--exec=/bin/db", "--ready", "redis://", "--ready-timeout", "1m", "--ready-interval", "1s",
+				"--credential", "pass=/etc/pass", "--ready-credential", "pass"},
+			stdout: "registered core/new; it starts at boot. To start it now: hero_proc service start new\n",
+			check: func(s units.Service) bool {
+				a := s.Actions[0]
+				return a.Ready == "redis://" && a.ReadyTimeout == time.Minute && a.ReadyInterval == time.Second && a.ReadyCredential == "pass"
+			},
+		},
+		{
+			name: "a probe of HTTP", id: core("new"), args: []string{"new", "--exec=/bin/db", "--ready", "http+unix:/run/s:/up", "--ready-status", "204", "--ready-match", "a b"},
+			stdout: "registered core/new; it starts at boot. To start it now: hero_proc service start new\n",
+			check: func(s units.Service) bool {
+				a := s.Actions[0]
+				return a.Ready == "http+unix:/run/s:/up" && a.ReadyStatus == 204 && a.ReadyMatch == "a b"
 			},
 		},
 		{
