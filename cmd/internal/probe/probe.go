@@ -1,0 +1,108 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// Question is what is asked, and what a good answer is.
+type Question struct {
+	units.Probe
+	Status   int    // of HTTP; 0 is any from 200 to 399
+	Match    string // text that the body of an answer of HTTP has; "" is any
+	Password string // for AUTH; "" is none
+}
+
+// State is what an answer says of the program.
+type State int
+
+const (
+	NotYet State = iota // it may be ready later
+	Ready
+	Never // no later try can end better
+)
+
+// Answer is what one try came to. Says tells it to people, without the
+// question's secrets.
+type Answer struct {
+	State State
+	Says  string
+}
+
+// tryTimeout is how long one try may wait for a network. A command may take
+// all the time that there is.
+const tryTimeout = 5 * time.Second
+
+// Try asks once.
+func Try(ctx context.Context, q Question) Answer {
+	if q.Kind == units.ProbeExec {
+		return askCommand(ctx, q)
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	switch q.Kind {
+	case units.ProbeHTTP:
+		return askHTTP(ctx, q)
+	case units.ProbeRedis:
+		return askRedis(ctx, q)
+	default:
+		return askConnection(ctx, q)
+	}
+}
+
+// unreachable is the answer when the network gave none: the program may
+// listen later.
+func unreachable(err error) Answer { return Answer{NotYet, cause(err)} }
+
+// cause is the innermost reason, since those around it only say what was asked.
+func cause(err error) string {
+	var errno syscall.Errno
+	var dns *net.DNSError
+	var timeout interface{ Timeout() bool }
+	var get *url.Error
+	switch {
+	case errors.As(err, &get) && get.Err != nil:
+		return cause(get.Err) // without the URL, whose query may be a secret
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "no such host"
+	case errors.As(err, &dns):
+		return line("the host can't be looked up: " + dns.Err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.Is(err, context.Canceled):
+		return "no longer asked"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it closed the connection without an answer"
+	default:
+		return line(err.Error())
+	}
+}
+
+// line is the first line of what somebody else wrote, as far as it is fit to
+// be shown.
+func line(s string) string {
+	const most = 200
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strings.TrimRight(s, "? ")
+}

@@ -1,0 +1,92 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// script gives the answers in turn, the last one for ever. Each takes its time.
+func script(takes time.Duration, answers ...Answer) func(context.Context) Answer {
+	return func(ctx context.Context) Answer {
+		a := answers[0]
+		if len(answers) > 1 {
+			answers = answers[1:]
+		}
+		select {
+		case <-time.After(takes):
+			return a
+		case <-ctx.Done():
+			return Answer{NotYet, "cut short"}
+		}
+	}
+}
+
+func TestWait(t *testing.T) {
+	t.Parallel()
+	refused, loading, wrong, pong := Answer{NotYet, "refused"}, Answer{NotYet, "loading"}, Answer{Never, "wrong"}, Answer{Ready, "PONG"}
+	for _, tt := range []struct {
+		name    string
+		takes   time.Duration
+		answers []Answer
+		want    outcome
+		told    []Answer
+	}{
+		{"ready at once", 0, []Answer{pong}, outcome{pong, 1, 0}, []Answer{pong}},
+		{"ready later; each news once", 0, []Answer{refused, refused, loading, loading, pong}, outcome{pong, 5, 4 * time.Second}, []Answer{refused, loading, pong}},
+		{"never", 0, []Answer{refused, wrong}, outcome{wrong, 2, time.Second}, []Answer{refused, wrong}},
+		{"not in time", 0, []Answer{refused}, outcome{refused, 10, 9500 * time.Millisecond}, []Answer{refused}},
+		{"not in time, with the last try cut short", 4 * time.Second, []Answer{loading}, outcome{loading, 2, 9500 * time.Millisecond}, []Answer{loading}},
+		{"not even one answer in time", time.Minute, []Answer{loading}, outcome{Answer{NotYet, "cut short"}, 1, 9500 * time.Millisecond}, []Answer{{NotYet, "cut short"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
+				defer cancel()
+				var told []Answer
+				got := wait(ctx, time.Second, script(tt.takes, tt.answers...), func(a Answer) { told = append(told, a) })
+				if got != tt.want || !reflect.DeepEqual(told, tt.told) {
+					t.Errorf("it was %+v, and told %+v; want %+v and %+v", got, told, tt.want, tt.told)
+				}
+			})
+		})
+	}
+}
+
+func TestWhileAlive(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("/bin/sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := whileAlive(t.Context(), cmd.Process.Pid)
+	defer cancel()
+	if ctx.Err() != nil {
+		t.Fatalf("while it runs: %v", context.Cause(ctx))
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody noticed that it has ended")
+	}
+	if !errors.Is(context.Cause(ctx), errEnded) {
+		t.Errorf("cause is %v", context.Cause(ctx))
+	}
+
+	gone, cancel := whileAlive(t.Context(), cmd.Process.Pid)
+	defer cancel()
+	select {
+	case <-gone.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody noticed that it has ended before")
+	}
+}
