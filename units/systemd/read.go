@@ -49,7 +49,24 @@ func (m *Manager) list(ctx context.Context, patterns ...string) ([]units.Unit, e
 // Load is "not-found".
 func (m *Manager) Unit(ctx context.Context, name string) (units.Unit, error) {
 	unit := units.Unit{Name: name, Load: "not-found", Active: "inactive", Sub: "dead"}
-	err := m.call(ctx, "read "+name, func(ctx context.Context, s *session) error {
+	properties, err := m.properties(ctx, name)
+	if properties != nil {
+		unit = unitOf(name, properties)
+	}
+	return unit, err
+}
+
+// StatusText is what the unit's program, or the prober that waits for it, has
+// said last of itself: sd_notify(3), STATUS=. systemd keeps it until the next
+// start.
+func (m *Manager) StatusText(ctx context.Context, name string) (string, error) {
+	properties, err := m.properties(ctx, name)
+	return get[string](properties, "StatusText"), err
+}
+
+// properties are all of a unit's, nil when systemd does not have it.
+func (m *Manager) properties(ctx context.Context, name string) (properties map[string]any, err error) {
+	err = m.call(ctx, "read "+name, func(ctx context.Context, s *session) error {
 		// Reading the properties of a unit that isn't there makes systemd
 		// load it, with signals UnitNew and UnitRemoved, which would make us
 		// read it again, and so on for ever. GetUnit does not.
@@ -60,13 +77,10 @@ func (m *Manager) Unit(ctx context.Context, name string) (units.Unit, error) {
 			return err
 		}
 		// "" is all interfaces: one answer of one moment.
-		properties, err := s.sd.GetAllPropertiesContext(ctx, name)
-		if err == nil {
-			unit = unitOf(name, properties)
-		}
+		properties, err = s.sd.GetAllPropertiesContext(ctx, name)
 		return err
 	})
-	return unit, err
+	return properties, err
 }
 
 // unitOf makes a unit of its properties: org.freedesktop.systemd1(5), Unit

@@ -248,7 +248,7 @@ func (s *Systemd) check(d definition) (map[string]dbus.Variant, *dbus.Error) {
 		default:
 			return properties, failed(busName+".Error.InvalidArgs", "Invalid Type setting: "+kind)
 		}
-		if argv := (&unit{properties: properties}).argv(); len(argv) == 0 {
+		if argv := (&unit{properties: properties}).argv("ExecStart"); len(argv) == 0 {
 			return properties, failed(systemdName+".BadUnitSetting", "Unit "+d.Name+" has a bad unit file setting.")
 		}
 	}
@@ -265,7 +265,7 @@ var unitProperties = map[string]string{
 }
 
 var serviceProperties = map[string]string{
-	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "RemainAfterExit": "b", "NotifyAccess": "s",
+	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)", "RemainAfterExit": "b", "NotifyAccess": "s",
 	"Restart": "s", "RestartUSec": "t", "TimeoutStartUSec": "t", "TimeoutStopUSec": "t", "KillSignal": "i",
 	"Environment": "as", "LoadCredential": "a(ss)", "User": "s", "Group": "s", "WorkingDirectory": "s",
 	"MemoryMax": "t", "CPUQuotaPerSecUSec": "t", "TasksMax": "t", "LimitNOFILE": "t",
@@ -328,6 +328,7 @@ func (u *unit) answer(iface string) map[string]dbus.Variant {
 	put("Unit", "ActiveEnterTimestamp", µs(u.upSince))
 	put("Unit", "StateChangeTimestamp", µs(u.changed))
 	put("Service", "Result", u.result)
+	put("Service", "StatusText", u.said)
 	put("Service", "MainPID", u.pid)
 	put("Service", "ExecMainCode", u.code)
 	put("Service", "ExecMainStatus", u.status)

@@ -4,7 +4,8 @@
 // It starts no process. What a unit's program would do is read from its path:
 // /nonexistent… can't be executed, false exits with 1, true with 0, sleep
 // ends after its argument's seconds and never says that it is ready, and
-// anything else runs on and is ready at once. All else is state that a client
+// anything else runs on and is ready at once. ExecStartPost= is read the same
+// way, and the start waits for it: see post.go. All else is state that a client
 // can observe: loading in one transaction, pins, jobs and their order,
 // dependencies, restarts, start limits, signals. Slices, but for the one that
 // a set is made under, are not there. The contract test of package systemd
@@ -97,7 +98,11 @@ func (s *Systemd) Ready(name string) {
 	s.t.Helper()
 	s.withProcess(name, func(u *unit) {
 		delete(s.hung, name)
-		s.up(u)
+		if u.sub == "start-post" {
+			s.posted(u, "success")
+		} else {
+			s.up(u)
+		}
 	})
 }
 

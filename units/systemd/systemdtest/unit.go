@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
 // How a process ended: sigaction(2), si_code.
@@ -35,6 +37,7 @@ type unit struct {
 	job        *job
 
 	active, sub, result string
+	said                string // StatusText
 	invocation          [16]byte
 	pid                 uint32
 	code, status        int32
@@ -90,9 +93,10 @@ func (u *unit) microseconds(property string, unset time.Duration) time.Duration 
 	return time.Duration(get[uint64](u, property)) * time.Microsecond
 }
 
-// argv is the command, of ExecStart, a(sasb), or ExecStartEx, a(sasas).
-func (u *unit) argv() []string {
-	for _, p := range []string{"ExecStart", "ExecStartEx"} {
+// argv is a command, of ExecStart or ExecStartPost, a(sasb), or with Ex at its
+// end, a(sasas); nil for none.
+func (u *unit) argv(property string) []string {
+	for _, p := range []string{property, property + "Ex"} {
 		if commands := get[[][]any](u, p); len(commands) > 0 {
 			argv, _ := commands[0][1].([]string)
 			return argv
@@ -201,10 +205,10 @@ func (s *Systemd) begin(u *unit) {
 	}
 	rand.Read(u.invocation[:])
 	s.lastPID++
-	u.pid, u.code, u.status, u.result, u.exitedAt = s.lastPID, 0, 0, "success", time.Time{}
+	u.pid, u.code, u.status, u.result, u.exitedAt, u.said = s.lastPID, 0, 0, "success", time.Time{}, ""
 	s.set(u, "activating", "start")
 
-	argv, kind := u.argv(), get[string](u, "Type")
+	argv, kind := u.argv("ExecStart"), get[string](u, "Type")
 	program := filepath.Base(argv[0])
 	if timeout := u.microseconds("TimeoutStartUSec", 90*time.Second); kind != "oneshot" || u.properties["TimeoutStartUSec"].Value() != nil {
 		s.later(u, timeout, func() {
@@ -254,8 +258,12 @@ func (s *Systemd) limitHit(u *unit) bool {
 	return false
 }
 
-// up is a start that has come to its end.
+// up is a start whose command has come as far as the unit's type asks.
 func (s *Systemd) up(u *unit) {
+	if u.sub == "start" && u.argv("ExecStartPost") != nil {
+		s.post(u)
+		return
+	}
 	s.set(u, "active", "running")
 	s.finish(u, "done")
 }
@@ -267,8 +275,15 @@ func (s *Systemd) exit(u *unit, e end) {
 		e.result = "protocol"
 	}
 	u.pid, u.code, u.status, u.result, u.exitedAt = 0, e.code, e.status, e.result, time.Now()
+	if u.sub != "start-post" { // which is waited for all the same
+		s.settle(u, starting)
+	}
+}
+
+// settle moves a unit without a process to where its result says.
+func (s *Systemd) settle(u *unit, starting bool) {
 	switch {
-	case e.result != "success":
+	case u.result != "success":
 		s.set(u, "failed", "failed")
 	case get[bool](u, "RemainAfterExit"):
 		s.set(u, "active", "exited")
@@ -276,14 +291,14 @@ func (s *Systemd) exit(u *unit, e end) {
 		s.set(u, "inactive", "dead")
 	}
 	if starting {
-		if e.result == "success" {
+		if u.result == "success" {
 			s.finish(u, "done")
 		} else {
 			s.finish(u, "failed")
 		}
 	}
 	restart := get[string](u, "Restart")
-	if u.idle() && u.job == nil && (restart == "always" || restart == "on-failure" && e.result != "success") {
+	if u.idle() && u.job == nil && (restart == "always" || restart == "on-failure" && u.result != "success") {
 		s.set(u, "activating", "auto-restart")
 		s.later(u, u.microseconds("RestartUSec", 100*time.Millisecond), func() {
 			if u.sub == "auto-restart" {
@@ -300,7 +315,11 @@ func (s *Systemd) halt(u *unit) {
 	if u.pid != 0 {
 		u.pid, u.code, u.status, u.exitedAt = 0, killed, 15, time.Now()
 	}
-	if !u.idle() {
+	switch {
+	case u.sub == "start-post" && u.argv("ExecStartPost")[0] != transient.Prober: // it ends by SIGTERM, and with failure
+		u.result = "signal"
+		s.set(u, "failed", "failed")
+	case !u.idle():
 		s.set(u, "inactive", "dead")
 	}
 }
