@@ -200,10 +200,62 @@ func TestRead(t *testing.T) {
 		{"only a further action up", two, []units.Unit{unit("inactive", "dead"), unit("active", "running")}, nil, nil, units.StateInactive, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := Read(c.service, c.actions, c.down, c.problem)
+			got := Read(c.service, c.actions, c.down, c.problem, nil)
 			if got.State != c.want || !strings.Contains(got.Reason, c.reason) || (c.reason == "") != (got.Reason == "") {
 				t.Errorf("reads as %s because %q, want %s because %q", got.State, got.Reason, c.want, c.reason)
 			}
 		})
+	}
+}
+
+// What a prober says makes a reason out of a state; what a program says while
+// it is well doesn't.
+func TestReadWithWhatIsSaid(t *testing.T) {
+	t.Parallel()
+	one := service(t, "a: requires b")
+	two := one
+	side := units.NewAction("side")
+	side.Exec = []string{"/bin/true"}
+	two.Actions = append(two.Actions[:1:1], side)
+	unit := func(name, active, sub, result string) units.Unit {
+		return units.Unit{Name: name, Load: "loaded", Active: active, Sub: sub, Result: result, ExitCode: 2, ExitStatus: 15}
+	}
+	const a, b, s = "hero-core-a.service", "hero-core-b.service", "hero-core-a@side.service"
+	const killed = "exit-code (killed by signal 15, terminated)"
+	for _, c := range []struct {
+		name    string
+		service units.Service
+		actions []units.Unit
+		down    []units.Unit
+		said    Said
+		reason  string
+	}{
+		{"a probe waits", one, []units.Unit{unit(a, "activating", "start-post", "success")}, nil, Said{a: "waiting for redis://db: LOADING"},
+			"not ready yet (start-post), waiting for redis://db: LOADING"},
+		{"nothing is said", one, []units.Unit{unit(a, "activating", "start-post", "success")}, nil, Said{a: "", b: "x"}, "not ready yet (start-post)"},
+		{"a probe gave up", one, []units.Unit{unit(a, "failed", "failed", "exit-code")}, nil, Said{a: "not ready: redis://db after 30s"},
+			"systemd's result is " + killed + ", not ready: redis://db after 30s"},
+		{"a probe gave up, and will be back", one, []units.Unit{unit(a, "activating", "auto-restart", "exit-code")}, nil, Said{a: "not ready: x"},
+			"waits to be restarted; its last result is " + killed + ", not ready: x"},
+		{"what was well has failed", one, []units.Unit{unit(a, "failed", "failed", "exit-code")}, nil, Said{a: "serving"}, "systemd's result is " + killed},
+		{"what it requires isn't ready", one, []units.Unit{unit(a, "inactive", "dead", "success")}, []units.Unit{unit(b, "failed", "failed", "exit-code")}, Said{b: "not ready: y"},
+			"it requires " + b + ", which is failed: " + killed + ", not ready: y"},
+		{"a further action waits", two, []units.Unit{unit(a, "active", "running", "success"), unit(s, "activating", "start-post", "success")}, nil, Said{s: "waiting for it"},
+			`action "side" is not ready yet, waiting for it`},
+		{"a further action's probe gave up", two, []units.Unit{unit(a, "active", "running", "success"), unit(s, "failed", "failed", "exit-code")}, nil, Said{s: "not ready: z"},
+			`action "side" is failed: ` + killed + ", not ready: z"},
+	} {
+		if got := Read(c.service, c.actions, c.down, nil, c.said).Reason; got != c.reason {
+			t.Errorf("%s: the reason is %q, want %q", c.name, got, c.reason)
+		}
+	}
+}
+
+func TestMayExplain(t *testing.T) {
+	t.Parallel()
+	for active, want := range map[string]bool{"activating": true, "failed": true, "active": false, "inactive": false, "deactivating": false, "reloading": false} {
+		if got := MayExplain(units.Unit{Active: active}); got != want {
+			t.Errorf("%s: %t", active, got)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func DecideHeroDB(in HeroDBInput) HeroDBDecision {
 		return HeroDBDecision{Action: HeroDBOptedOut, Reason: "HERO_PROC_NO_AUTOSTART_DB=1 is set"}
 	case !in.Registered:
 		message := fmt.Sprintf("service %q is not registered, so it was not started; services that need it will fail", in.ID)
-		remedy := fmt.Sprintf("hero_proc service set %s --context %s --status start --exec 'COMMAND'\nhero_proc service start %s --context %s",
+		remedy := fmt.Sprintf("hero_proc service set %s --context %s --status start --exec 'COMMAND' --ready redis://127.0.0.1:6379\nhero_proc service start %s --context %s",
 			in.ID.Name, in.ID.Context, in.ID.Name, in.ID.Context)
 		return HeroDBDecision{HeroDBNotRegistered, "no such row in the store", event(units.EventNotRegistered, message, remedy)}
 	case in.Wanted != units.WantedStart:
@@ -91,9 +91,8 @@ type HeroDBProgress struct {
 	JobResult string
 	// Pending says that a start was asked for whose result is still to come.
 	Pending bool
-	// Proven says that "active" means ready: the program says so itself
-	// (Type=notify), or has finished (Type=oneshot). Otherwise active only
-	// means executed, and the unit has to stay so for Settle.
+	// Proven says that "active" means ready: [units.Action.Proven]. Otherwise
+	// active only means executed, and the unit has to stay so for Settle.
 	Proven bool
 	Settle time.Duration
 	// Seen is when this activation was first seen to be active, by a clock
@@ -101,6 +100,7 @@ type HeroDBProgress struct {
 	Seen time.Time
 	// Down are the units that it requires and that are not up.
 	Down []units.Unit
+	Said Said
 
 	Now, Deadline time.Time
 	Timeout       time.Duration // for the message
@@ -125,11 +125,11 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 	late := !p.Now.Before(p.Deadline)
 	switch {
 	case p.JobResult == "dependency":
-		return failed(units.EventDependencyFailed, "systemd's result is dependency: "+describeDown(p.Down))
+		return failed(units.EventDependencyFailed, "systemd's result is dependency: "+describeDown(p.Down, p.Said))
 	case u.Active == "failed" && (u.Result == "timeout" || p.JobResult == "timeout"):
-		return failed(units.EventStartTimeout, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, u.Outcome()))
+		return failed(units.EventStartTimeout, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, p.Said.outcome(u)))
 	case u.Active == "failed":
-		return failed(units.EventStartFailed, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, u.Outcome()))
+		return failed(units.EventStartFailed, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, p.Said.outcome(u)))
 	case u.Active == "active" || u.Active == "reloading":
 		// systemd's time stamp is by the clock on the wall, which may have
 		// been set back meanwhile.
@@ -148,17 +148,19 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 		}
 		reason := fmt.Sprintf("%s is still %s after %s", u.Name, state, p.Timeout)
 		if u.Sub == "auto-restart" {
-			reason += ", its last result is " + u.Outcome()
+			reason += ", its last result is " + p.Said.outcome(u)
+		} else {
+			reason += p.Said.waiting(u)
 		}
 		return failed(units.EventStartTimeout, reason)
 	case p.JobResult != "" && p.JobResult != "done" && !u.Alive():
 		return failed(units.EventStartFailed, "systemd's result of the start job is "+p.JobResult)
 	case u.Active == "inactive" && u.JobID == 0 && u.Loaded() && !p.Pending && len(p.Down) > 0:
-		return failed(units.EventDependencyFailed, describeDown(p.Down))
+		return failed(units.EventDependencyFailed, describeDown(p.Down, p.Said))
 	case u.Active == "inactive" && u.JobID == 0 && u.Loaded() && !p.Pending:
-		return failed(units.EventStartFailed, fmt.Sprintf("%s ended, or was stopped, while it was awaited; systemd's result is %s", u.Name, u.Outcome()))
+		return failed(units.EventStartFailed, fmt.Sprintf("%s ended, or was stopped, while it was awaited; systemd's result is %s", u.Name, p.Said.outcome(u)))
 	default:
-		return HeroDBOutcome{Verdict: HeroDBWait, Reason: fmt.Sprintf("%s is %s (%s)", u.Name, u.Active, u.Sub), Recheck: p.Deadline}
+		return HeroDBOutcome{Verdict: HeroDBWait, Reason: fmt.Sprintf("%s is %s (%s)%s", u.Name, u.Active, u.Sub, p.Said.waiting(u)), Recheck: p.Deadline}
 	}
 }
 
@@ -193,7 +195,7 @@ func heroDBRemedy(id units.ID, down []units.Unit) string {
 		"hero_proc service start "+id.String()), "\n")
 }
 
-func describeDown(down []units.Unit) string {
+func describeDown(down []units.Unit, said Said) string {
 	if len(down) == 0 {
 		return "a unit that it requires failed"
 	}
@@ -203,7 +205,7 @@ func describeDown(down []units.Unit) string {
 		case !d.Loaded():
 			parts[i] = fmt.Sprintf("it requires %s, which is not loaded", d.Name)
 		case d.Active == "failed":
-			parts[i] = fmt.Sprintf("it requires %s, which is failed: %s", d.Name, d.Outcome())
+			parts[i] = fmt.Sprintf("it requires %s, which is failed: %s", d.Name, said.outcome(d))
 		default:
 			parts[i] = fmt.Sprintf("it requires %s, which is %s", d.Name, d.Active)
 		}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -13,10 +14,33 @@ type Reading struct {
 	Remedy string
 }
 
+// Said is what units, by their names, have said last of themselves, where
+// that may explain something: sd_notify(3), STATUS=.
+type Said map[string]string
+
+// MayExplain says that what the unit says of itself may explain its state.
+func MayExplain(u units.Unit) bool { return u.Active == "activating" || u.Active == "failed" }
+
+// waiting is what a unit on its way up waits for, with a comma before it.
+func (s Said) waiting(u units.Unit) string {
+	if text := s[u.Name]; text != "" {
+		return ", " + text
+	}
+	return ""
+}
+
+// outcome is the unit's, with what its prober says of it.
+func (s Said) outcome(u units.Unit) string {
+	if text := s[u.Name]; strings.HasPrefix(text, units.NotReady) {
+		return u.Outcome() + ", " + text
+	}
+	return u.Outcome() // what a program says while it is well explains no failure
+}
+
 // Read says what a service reads as from its units as systemd has them, one
 // for each action in their order. down are the units that it requires and
 // that have failed; problem is why it can't be started, if that is known.
-func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Problem) Reading {
+func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Problem, said Said) Reading {
 	if s.Wanted == units.WantedSpec && !anyAlive(actions) {
 		return Reading{State: units.StateInactive, Reason: "a definition only (wanted status spec); it has no unit"}
 	}
@@ -24,7 +48,7 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 	logs := "journalctl -u " + primary.Name
 	switch {
 	case primary.Active == "active" || primary.Active == "reloading":
-		if reason := firstDown(s, actions); reason != "" {
+		if reason := firstDown(s, actions, said); reason != "" {
 			return Reading{units.StateDegraded, reason, "hero_proc service restart " + s.ID.String()}
 		}
 		if primary.Sub == "exited" {
@@ -32,9 +56,9 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 		}
 		return Reading{State: units.StateRunning}
 	case primary.Active == "activating" && primary.Sub == "auto-restart":
-		return Reading{units.StateActivating, "waits to be restarted; its last result is " + primary.Outcome(), logs}
+		return Reading{units.StateActivating, "waits to be restarted; its last result is " + said.outcome(primary), logs}
 	case primary.Active == "activating":
-		return Reading{State: units.StateActivating, Reason: "not ready yet (" + primary.Sub + ")"}
+		return Reading{State: units.StateActivating, Reason: "not ready yet (" + primary.Sub + ")" + said.waiting(primary)}
 	case primary.Active == "deactivating":
 		return Reading{State: units.StateInactive, Reason: "is stopping (" + primary.Sub + ")"}
 	case primary.Broken():
@@ -43,11 +67,11 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 	case problem != nil:
 		return Reading{units.StateBlocked, problem.Message, problem.Remedy}
 	case primary.Active == "failed":
-		return Reading{units.StateFailed, "systemd's result is " + primary.Outcome(), logs}
+		return Reading{units.StateFailed, "systemd's result is " + said.outcome(primary), logs}
 	case !primary.Loaded():
 		return Reading{units.StateInactive, "systemd has not loaded " + primary.Name, "systemctl restart hero_proc"}
 	case s.Wanted == units.WantedStart && len(down) > 0:
-		return Reading{units.StateBlocked, describeDown(down), "journalctl -u " + down[0].Name}
+		return Reading{units.StateBlocked, describeDown(down, said), "journalctl -u " + down[0].Name}
 	default:
 		return Reading{State: units.StateInactive}
 	}
@@ -78,7 +102,7 @@ func anyAlive(us []units.Unit) bool {
 
 // firstDown names the first further action that is down while the primary one
 // is up. A one-shot is up once it has finished.
-func firstDown(s units.Service, actions []units.Unit) string {
+func firstDown(s units.Service, actions []units.Unit, said Said) string {
 	for i, a := range s.Actions {
 		u := actions[i]
 		if i == s.Primary() || u.Active == "active" || u.Active == "reloading" {
@@ -88,9 +112,9 @@ func firstDown(s units.Service, actions []units.Unit) string {
 		if !u.Loaded() {
 			state = "not loaded"
 		} else if u.Active == "failed" {
-			state = "failed: " + u.Outcome()
+			state = "failed: " + said.outcome(u)
 		} else if u.Active == "activating" {
-			state = "not ready yet"
+			state = "not ready yet" + said.waiting(u)
 		}
 		return fmt.Sprintf("action %q is %s", a.Name, state)
 	}

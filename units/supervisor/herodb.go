@@ -57,7 +57,7 @@ func (s *Supervisor) awaitHeroDB(ctx context.Context, service units.Service, res
 	primary := service.Actions[service.Primary()]
 	p := plan.HeroDBProgress{
 		ID: service.ID, Settle: settle, Timeout: s.Policy.StartTimeout, Deadline: began.Add(s.Policy.StartTimeout),
-		Proven: primary.Ready == units.ReadyNotify || !primary.Process,
+		Proven: primary.Proven(),
 	}
 	seen := "" // the invocation that p.Seen is of
 	for {
@@ -73,6 +73,7 @@ func (s *Supervisor) awaitHeroDB(ctx context.Context, service units.Service, res
 		if p.JobResult == "dependency" || p.Unit.Active == "inactive" {
 			p.Down = s.down(ctx, service)
 		}
+		p.Said = s.said(ctx, slices.Concat(p.Down, []units.Unit{p.Unit})...)
 		out := plan.JudgeHeroDB(p)
 		switch out.Verdict {
 		case plan.HeroDBUp:

@@ -71,9 +71,10 @@ func (s *Supervisor) readServices(ctx context.Context) ([]units.Status, error) {
 		u.Digest = s.digest(u.Name)
 		loaded[u.Name] = u
 	}
+	said := s.said(ctx, slices.Collect(maps.Values(loaded))...)
 	var all []units.Status
 	for _, id := range s.ids(g) {
-		all = append(all, s.status(g, id, loaded))
+		all = append(all, s.status(g, id, loaded, said))
 	}
 	return all, nil
 }
@@ -116,13 +117,28 @@ func (s *Supervisor) readStatus(ctx context.Context, id units.ID) (units.Status,
 	for _, name := range names {
 		u, err := s.Systemd.Unit(ctx, name)
 		if err != nil {
-			st := s.status(g, id, nil)
+			st := s.status(g, id, nil, nil)
 			st.State, st.Reason = units.StateUnknown, "systemd could not be asked: "+err.Error()
 			return st, nil
 		}
 		loaded[name] = u
 	}
-	return s.status(g, id, loaded), nil
+	return s.status(g, id, loaded, s.said(ctx, slices.Collect(maps.Values(loaded))...)), nil
+}
+
+// said is what those of the units that may have something to explain say of
+// themselves. Without it a state reads less well, and is as true.
+func (s *Supervisor) said(ctx context.Context, us ...units.Unit) plan.Said {
+	said := plan.Said{}
+	for _, u := range us {
+		if !plan.MayExplain(u) {
+			continue
+		}
+		if text, err := s.Systemd.StatusText(ctx, u.Name); err == nil {
+			said[u.Name] = text
+		}
+	}
+	return said
 }
 
 // ids are all registered services, also those that can't be read.
@@ -135,7 +151,7 @@ func (s *Supervisor) ids(g *plan.Graph) []units.ID {
 }
 
 // status puts together what the store wants and what systemd has.
-func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.Unit) units.Status {
+func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.Unit, said plan.Said) units.Status {
 	service, ok := g.Service(id)
 	problem := s.problem(id)
 	st := units.Status{ID: id, Description: service.Description, Wanted: service.Wanted}
@@ -172,7 +188,7 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	if p := service.Primary(); p >= 0 {
 		st.Unit = actions[p]
 	}
-	reading := plan.Read(service, actions, down, problem)
+	reading := plan.Read(service, actions, down, problem, said)
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
 	return st
 }
@@ -181,7 +197,7 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 func (s *Supervisor) unknown(g *plan.Graph, err error) []units.Status {
 	var all []units.Status
 	for _, id := range s.ids(g) {
-		st := s.status(g, id, nil)
+		st := s.status(g, id, nil, nil)
 		st.State, st.Reason, st.Remedy = units.StateUnknown, "systemd could not be asked: "+err.Error(), ""
 		all = append(all, st)
 	}

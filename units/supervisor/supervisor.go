@@ -33,6 +33,8 @@ type Systemd interface {
 	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
 	// Unit reads one unit in full. One that isn't there is Load "not-found".
 	Unit(ctx context.Context, name string) (units.Unit, error)
+	// StatusText is what a unit has said last of itself.
+	StatusText(ctx context.Context, name string) (string, error)
 	Make(ctx context.Context, set transient.Set) error
 	Start(ctx context.Context, unit, mode string) (<-chan string, error)
 	Stop(ctx context.Context, unit, mode string) (<-chan string, error)
