@@ -77,6 +77,58 @@ Try:
 	}
 }
 
+// What the service knows of its failed start says more than systemd does.
+func TestStartThatFailsForAReason(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		job    units.Job
+		reason string
+		other  bool // the service has been started again since
+		want   string
+	}{
+		{
+			name:   "its probe gave up",
+			job:    units.Job{Phase: units.PhaseFailed, Result: "exit-code", ExitCode: 2, ExitStatus: 15},
+			reason: "systemd's result is exit-code (killed by signal 15, terminated), not ready: redis://127.0.0.1:6379 after 30s",
+			want:   "systemd's result is exit-code (killed by signal 15, terminated), not ready: redis://127.0.0.1:6379 after 30s",
+		},
+		{
+			name:   "it was never executed",
+			job:    units.Job{Phase: units.PhaseFailed, Result: "dependency"},
+			reason: "it requires hero-core-db.service, which is failed: exit-code",
+			want:   "it requires hero-core-db.service, which is failed: exit-code",
+		},
+		{
+			name:   "of another start",
+			job:    units.Job{Phase: units.PhaseFailed, Result: "exit-code", ExitCode: 2, ExitStatus: 15},
+			reason: "not ready: x", other: true,
+			want: "unit hero-core-worker.service failed: exit-code (killed by signal 15, terminated)",
+		},
+		{
+			name: "there is none",
+			job:  units.Job{Phase: units.PhaseFailed, Result: "dependency"},
+			want: "unit hero-core-worker.service failed: dependency",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := populated(t)
+			m.ends = map[units.ID]units.Job{core("worker"): tt.job}
+			s := m.statuses[core("worker")]
+			s.Reason = tt.reason
+			if tt.other {
+				s.Unit.InvocationID = "6f3a4b0c9d1e4f2a8b7c6d5e4f3a2b1c"
+			}
+			m.statuses[core("worker")] = s
+			want := `hero_proc: cannot start "core/worker": ` + tt.want + "\nTry:\n  hero_proc service status worker\n  journalctl -u hero-core-worker.service\n"
+			if r := run(t, m.address, how{}, "service", "start", "worker"); r.exit != 1 || r.stderr != want {
+				t.Errorf("it gives %+v; want %q", r, want)
+			}
+		})
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	m := populated(t)

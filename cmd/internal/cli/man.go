@@ -156,7 +156,7 @@ The environment of the daemon, with HERO_PROC_NO_AUTOSTART_DB, HERO_PROC_HERO_DB
 const manExamples = `Register the store that nearly every other service needs, and start it:
 .PP
 .EX
-    hero_proc service set hero_db --exec \(aq/usr/bin/hero_db --dir /var/lib/hero_db\(aq --now
+    hero_proc service set hero_db --exec \(aq/usr/bin/hero_db --dir /var/lib/hero_db\(aq --ready redis://127.0.0.1:6379 --now
 .EE
 .PP
 See why hero_db did not start at boot:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -26,8 +27,8 @@ var (
 
 func (c *call) startCommand() *cli.Command {
 	return c.controlCommand(starting, "start services and wait until they are ready",
-		`A service is ready when systemd says so: executed, or notified with
-ready = notify. Starting one that runs changes nothing.
+		`A service is ready when systemd says so: executed, notified, or found ready by
+its probe, as its definition asks. Starting one that runs changes nothing.
 
 Example:
    hero_proc service start hero_db
@@ -103,7 +104,7 @@ func (c *call) control(ctx context.Context, api API, ids []units.ID, v verb, tim
 		if err == nil && v.wait != nil && !jobs[i].Phase.Terminal() {
 			jobs[i], err = waitFor(ctx, api, v, jobs[i])
 		}
-		err = outcome(ctx, id, v, jobs[i], err, timeout)
+		err = outcome(ctx, api, id, v, jobs[i], err, timeout)
 		outcomes[i] = outcomeView{
 			Context: id.Context, Name: id.Name,
 			Job: jobs[i].ID, Phase: string(jobs[i].Phase), Result: jobs[i].Result,
@@ -140,7 +141,7 @@ func waitFor(ctx context.Context, api API, v verb, job units.Job) (units.Job, er
 }
 
 // outcome is the error that a job's end is, or nil.
-func outcome(ctx context.Context, id units.ID, v verb, job units.Job, err error, timeout time.Duration) error {
+func outcome(ctx context.Context, api API, id units.ID, v verb, job units.Job, err error, timeout time.Duration) error {
 	unit := job.Unit
 	if unit == "" {
 		unit = id.Unit()
@@ -158,14 +159,21 @@ func outcome(ctx context.Context, id units.ID, v verb, job units.Job, err error,
 	case job.Phase == units.PhaseCanceled:
 		return units.Errorf(units.CodeCanceled, "%q was stopped while it started", id.String()).WithRemedy(look)
 	case job.Phase == units.PhaseFailed || job.Phase == units.PhaseLost:
-		return units.Errorf(units.CodeStartFailed, "cannot %s %q: %s", v.name, id.String(), why(job)).WithRemedy(look)
+		return units.Errorf(units.CodeStartFailed, "cannot %s %q: %s", v.name, id.String(), why(ctx, api, id, job)).WithRemedy(look)
 	default:
 		return nil
 	}
 }
 
-// why says in systemd's words how a job failed.
-func why(job units.Job) string {
+// why says how a job failed: in systemd's words, unless the service itself
+// reads as one that knows more. A probe has said what it waited for; what has
+// no end of its own was kept from starting.
+func why(ctx context.Context, api API, id units.ID, job units.Job) string {
+	s, err := api.Status(ctx, id)
+	same := err == nil && s.Unit.Name == job.Unit && s.Unit.InvocationID == job.InvocationID
+	if same && s.Reason != "" && (job.ExitCode == 0 || strings.Contains(s.Reason, units.NotReady)) {
+		return s.Reason
+	}
 	end := units.Unit{Result: job.Result, ExitCode: job.ExitCode, ExitStatus: job.ExitStatus}
 	return fmt.Sprintf("unit %s failed: %s", job.Unit, end.Outcome())
 }
