@@ -79,11 +79,12 @@ build: setup ## build the programs, man pages and completions into build/
 	CGO_ENABLED=1 GOARCH=$(GOARCH) $(if $(CROSS),CC=$(CROSS)-gcc) $(GO) build -trimpath \
 		-tags 'netgo osusergo sqlite_omit_load_extension' \
 		-ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o build/bin/ ./cmd/hero_proc_server
-	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/bin/ ./cmd/hero_proc
+	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/bin/ ./cmd/hero_proc ./cmd/hero_proc_probe
 	$(GO) run ./packaging/generate -out build/generated -version $(VERSION)
 	gzip -9nc build/generated/hero_proc.1 >build/man/hero_proc.1.gz
 	gzip -9nc build/generated/tf.ourworld.HeroProc1.5 >build/man/tf.ourworld.HeroProc1.5.gz
 	gzip -9nc packaging/man/hero_proc_server.8 >build/man/hero_proc_server.8.gz
+	gzip -9nc packaging/man/hero_proc_probe.8 >build/man/hero_proc_probe.8.gz
 
 .PHONY: packages
 packages: build ## build the .deb and the .rpm into dist/

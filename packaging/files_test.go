@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
 // readUnit gives the values of each key of the unit file.
@@ -137,6 +138,14 @@ func TestSkill(t *testing.T) {
 	}
 	if codes == 0 {
 		t.Error("it explains no code")
+	}
+}
+
+// The units that the daemon makes run the prober where the package puts it.
+func TestProberIsPackaged(t *testing.T) {
+	t.Parallel()
+	if nfpm := read(t, "../nfpm.yaml"); !strings.Contains(nfpm, "{src: build/bin/hero_proc_probe, dst: "+transient.Prober+", file_info: {mode: 0755}}") {
+		t.Errorf("nfpm.yaml does not put build/bin/hero_proc_probe at %s", transient.Prober)
 	}
 }
 
