@@ -173,8 +173,8 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		} else if err := s.pin(ctx, names); unreachable(err) {
 			return err
 		} else if err != nil && step.Treatment == plan.Pin {
-			// It was not alive, and went while we looked.
-			step.Make = allUnits(step.Service)
+			// It was not alive, and went, or a part of it did, while we looked.
+			step.Make, gone = allUnits(step.Service), append(gone, names...)
 		}
 		if len(step.Make) > 0 {
 			missing = append(missing, step)
