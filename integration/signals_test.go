@@ -12,7 +12,9 @@ func TestSignalsFromARealService(t *testing.T) {
 	g := boot(t)
 	g.sh("systemd-run --quiet --collect --unit=listener --property=StandardOutput=file:/run/heard busctl monitor --json=short " +
 		"--match=\"type='signal',sender='tf.ourworld.HeroProc1',path_namespace='/tf/ourworld/HeroProc1'\"")
-	g.waitFor("the monitor", func() bool { return g.run("grep", "-q", "Monitoring bus", "/run/heard").Exit == 0 || g.run("sh", "-c", "journalctl -u listener | grep -q Monitoring").Exit == 0 })
+	g.waitFor("the monitor", func() bool {
+		return g.run("grep", "-q", "Monitoring bus", "/run/heard").Exit == 0 || g.run("sh", "-c", "journalctl -u listener | grep -q Monitoring").Exit == 0
+	})
 	heard := func(what, pattern string) {
 		t.Helper()
 		g.waitFor(what, func() bool { return g.run("grep", "-qE", pattern, "/run/heard").Exit == 0 })
