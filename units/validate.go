@@ -51,7 +51,7 @@ func (e *DefinitionError) Error() string {
 	if e.More > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", e.More))
 	}
-	return strings.Join(lines, "; ")
+	return strings.Join(lines, ";\n")
 }
 
 // problems collects. The zero value is ready for use.

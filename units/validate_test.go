@@ -121,13 +121,13 @@ func TestDecodeNamesEveryField(t *testing.T) {
 		"actions": []any{m{"name": "web", "exec": "a/b", "restart": "maybe"}, m{"exec": "true", "user": "-"}},
 	})
 	want := `the definition is invalid:
-after is a number; want a list of names, or one name
-requries is not a field; did you mean "requires"?
-name is "a b"; want 1 to 100 of A-Z, a-z, 0-9, _, . and -, not starting with . or -
-status is "on"; want "start", "stop", "ignore" or "spec"
-actions[web].exec[0] can't be a program; want an absolute path without quotes and backslashes, or a file name that systemd looks up
-actions[web].restart is "maybe"; want "no", "on-failure" or "always"
-actions[1].name is ""; want 1 to 64 of A-Z, a-z, 0-9, _, . and -, not starting with . or -
+after is a number; want a list of names, or one name;
+requries is not a field; did you mean "requires"?;
+name is "a b"; want 1 to 100 of A-Z, a-z, 0-9, _, . and -, not starting with . or -;
+status is "on"; want "start", "stop", "ignore" or "spec";
+actions[web].exec[0] can't be a program; want an absolute path without quotes and backslashes, or a file name that systemd looks up;
+actions[web].restart is "maybe"; want "no", "on-failure" or "always";
+actions[1].name is ""; want 1 to 64 of A-Z, a-z, 0-9, _, . and -, not starting with . or -;
 actions[1].user is "-"; want a name of 1 to 31 of A-Z, a-z, 0-9, _, . and -, starting with a letter or _, or a number`
 	if err == nil || err.Error() != want {
 		t.Errorf("error is\n%v\nwant\n%s", err, want)
@@ -229,7 +229,7 @@ func TestErrorsStayShort(t *testing.T) {
 	if got := len(problemsOf(t, err)); got != maxProblems {
 		t.Errorf("%d problems, want %d", got, maxProblems)
 	}
-	if text := err.Error(); len(text) > 20000 || !strings.HasSuffix(text, "\nand 9952 more") {
+	if text := err.Error(); len(text) > 20000 || !strings.HasSuffix(text, ";\nand 9952 more") {
 		t.Errorf("the message has %d bytes and ends in %q", len(text), text[max(0, len(text)-80):])
 	}
 }
