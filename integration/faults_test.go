@@ -151,6 +151,14 @@ func (g *guest) history() string {
 	return g.sql("SELECT phase, COUNT(*), COUNT(DISTINCT unit) FROM jobs GROUP BY phase")
 }
 
+// recoveries is how often, in this boot, the daemon has brought the history up
+// to date with all units.
+func (g *guest) recoveries() int {
+	g.t.Helper()
+	g.sh("journalctl --sync")
+	return strings.Count(g.sh("journalctl --boot --output=cat --unit=hero_proc"), "msg=recovered")
+}
+
 // What the services have to survive untouched: each of them is another way to
 // lose the connection between hero_proc and systemd.
 func TestServicesRunOn(t *testing.T) {
@@ -168,7 +176,7 @@ func TestServicesRunOn(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			g, before := crowded(t)
-			main := g.prop(daemon, "MainPID")
+			main, recoveries := g.prop(daemon, "MainPID"), g.recoveries()
 			g.sh("%s", tc.disturb)
 			if tc.restarts {
 				g.waitFor("another hero_proc", func() bool {
@@ -177,6 +185,7 @@ func TestServicesRunOn(t *testing.T) {
 				})
 			}
 			g.back()
+			g.waitFor("hero_proc to have looked at all units again", func() bool { return g.recoveries() > recoveries })
 			if after := g.prop(daemon, "MainPID"); !tc.restarts && after != main {
 				t.Errorf("hero_proc is process %s, was %s: it should have lived through it", after, main)
 			}

@@ -168,7 +168,6 @@ func TestHeroDBOptOut(t *testing.T) {
 		registered bool
 	}{
 		{name: "not registered"},
-		// The services are started as they are wanted; hero_db is one of them.
 		{name: "registered", registered: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -177,10 +176,18 @@ func TestHeroDBOptOut(t *testing.T) {
 			g.environment("HERO_PROC_NO_AUTOSTART_DB=1")
 			g.on()
 			if tc.registered {
-				g.set("hero_db", "/usr/bin/false", "--restart", "no")
+				g.set("hero_db", redis, "--ready", "notify")
+				g.set("bystander", sleeper)
 				g.reboot()
+				g.active("hero-core-bystander.service")
+				if load, id := g.prop(heroDB, "LoadState"), g.prop(heroDB, "InvocationID"); load != "loaded" || id != "" {
+					t.Errorf("opted out, and hero_db is %s, with invocation %q; want it loaded and never started", load, id)
+				}
 			}
 			g.wantSilence()
+			if health := g.hp("health"); !strings.Contains(health, "opted-out") {
+				t.Errorf("hero_proc health does not tell of the opt-out:\n%s", health)
+			}
 		})
 	}
 }

@@ -313,8 +313,12 @@ func (s *Supervisor) refuse(ctx context.Context, id units.ID, err error) {
 		Message: fmt.Sprintf("service %q could not be loaded: %v", id, err),
 		Remedy:  fmt.Sprintf("hero_proc service show %s\nhero_proc service set %s --exec 'COMMAND'", id, id),
 	}
+	// systemd has forgotten a masked unit by now, but not its file.
+	state, ferr := s.Systemd.FileState(ctx, id.Unit())
 	if u, err := s.Systemd.Unit(ctx, id.Unit()); err == nil && u.Broken() {
 		p = plan.Unusable(id, u)
+	} else if ferr == nil && strings.HasPrefix(state, "masked") {
+		p = plan.Unusable(id, units.Unit{Name: id.Unit(), Load: "masked"})
 	}
 	s.mu.Lock()
 	s.refused[id] = p

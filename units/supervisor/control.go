@@ -108,7 +108,14 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 	if err != nil || len(service.Actions) == 0 {
 		return units.Job{}, err
 	}
+	// What goes on in the background gives up by this, or has started the unit
+	// by the time that control is had.
 	s.ask(id)
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return units.Job{}, err
+	}
+	defer unlock()
 	u, err := s.Systemd.Unit(ctx, service.Unit())
 	if err != nil {
 		return units.Job{}, err
@@ -139,6 +146,11 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 		return err
 	}
 	s.ask(job.Service)
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	u, err := s.Systemd.Unit(ctx, job.Unit)
 	if err != nil {
 		return err

@@ -156,13 +156,7 @@ func (s *Supervisor) Remove(ctx context.Context, id units.ID, stop bool) error {
 	if err := s.removable(id); err != nil {
 		return err
 	}
-	if stop {
-		s.ask(id)
-		if err := s.stopAndWait(ctx, id); err != nil {
-			return err
-		}
-	}
-	unlock, err := s.lock(ctx)
+	unlock, err := s.lockStopped(ctx, id, stop)
 	if err != nil {
 		return err
 	}
@@ -170,14 +164,6 @@ func (s *Supervisor) Remove(ctx context.Context, id units.ID, stop bool) error {
 	// Things may have changed while it was stopping.
 	if err := s.removable(id); err != nil {
 		return err
-	}
-	alive, err := s.unitsNotDown(ctx, id)
-	if err != nil {
-		return err
-	}
-	if len(alive) > 0 {
-		return units.Errorf(units.CodeInUse, "service %q is running", id).
-			WithRemedy("hero_proc service remove --stop " + id.String())
 	}
 	s.ask(id)
 	if err := s.Store.RemoveService(ctx, id); err != nil {
@@ -187,6 +173,34 @@ func (s *Supervisor) Remove(ctx context.Context, id units.ID, stop bool) error {
 	s.redraw()
 	s.Logger.Info("service removed", "service", id)
 	return s.unload(ctx, id)
+}
+
+// lockStopped takes control while nothing of the service is alive; with stop,
+// it stops what is.
+func (s *Supervisor) lockStopped(ctx context.Context, id units.ID, stop bool) (unlock func(), err error) {
+	for {
+		if stop {
+			s.ask(id)
+			if err := s.stopAndWait(ctx, id); err != nil {
+				return nil, err
+			}
+		}
+		if unlock, err = s.lock(ctx); err != nil {
+			return nil, err
+		}
+		alive, err := s.unitsNotDown(ctx, id)
+		if err == nil && len(alive) == 0 {
+			return unlock, nil
+		}
+		unlock()
+		switch {
+		case err != nil:
+			return nil, err
+		case !stop:
+			return nil, units.Errorf(units.CodeInUse, "service %q is running", id).
+				WithRemedy("hero_proc service remove --stop " + id.String())
+		}
+	}
 }
 
 func (s *Supervisor) removable(id units.ID) error {

@@ -104,7 +104,8 @@ func (h *history) observeOne(ctx context.Context, u units.Unit) ([]units.Record,
 		}
 		records = append(records, units.Record{Job: begin, Origin: origin})
 	}
-	if u.InvocationID != "" && !recorded {
+	// What the boot queued may still wait for what it requires.
+	if u.InvocationID != "" && !recorded || !u.Alive() && u.JobID == 0 {
 		delete(h.booting, u.Name)
 	}
 	if u.Alive() && change.Begin != nil || u.Active == "inactive" || u.Active == "failed" {
@@ -254,13 +255,6 @@ func (h *history) isBooting(unit string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.booting[unit]
-}
-
-// booted ends the boot: what starts from now on is somebody else's doing.
-func (h *history) booted() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	clear(h.booting)
 }
 
 // get is a job as it is known.

@@ -30,7 +30,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	s.history.booted()
 	s.ready.Store(true)
 	s.touched.mark(nil, nil, false)
 	summary := s.summary(ctx)

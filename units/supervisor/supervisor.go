@@ -44,6 +44,9 @@ type Systemd interface {
 	// Unload takes units away that are not alive, also where others refer to them.
 	Unload(ctx context.Context, names ...string) error
 	ResetFailed(ctx context.Context, unit string) error
+	// FileState is that of the unit's file on disk (masked, static, …); ""
+	// when there is none.
+	FileState(ctx context.Context, unit string) (string, error)
 	// Wake gets a value when there is something to Take.
 	Wake() <-chan struct{}
 	Take() units.Changes

@@ -25,6 +25,8 @@ type world struct {
 	bus  *privatebus.Bus
 	pid1 *systemdtest.Systemd
 	dir  string
+	// wrap may stand between the next daemons and systemd; nil doesn't.
+	wrap func(supervisor.Systemd) supervisor.Systemd
 }
 
 func newWorld(t *testing.T) *world {
@@ -94,8 +96,12 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 	for _, set := range policy {
 		set(&p)
 	}
+	var pid1 supervisor.Systemd = manager
+	if w.wrap != nil {
+		pid1 = w.wrap(pid1)
+	}
 	d.Supervisor = supervisor.New(supervisor.Options{
-		Store: db, Systemd: manager, Journal: d, Queue: queue, Notify: d.notify, Policy: p, Found: found,
+		Store: db, Systemd: pid1, Journal: d, Queue: queue, Notify: d.notify, Policy: p, Found: found,
 		Version: "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
 	})
 	if err := d.Load(ctx); err != nil {

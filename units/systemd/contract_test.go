@@ -265,6 +265,9 @@ func TestWhatIsNotThere(t *testing.T) {
 	x.wantCode(err, units.CodeRefused, "not found")
 	_, err = m.Restart(t.Context(), absent, "replace")
 	x.wantCode(err, units.CodeRefused, "not found")
+	if state, err := m.FileState(t.Context(), absent); err != nil || state != "" {
+		t.Errorf("its file is %q, %v", state, err)
+	}
 	if err := m.ResetFailed(t.Context(), absent); err != nil {
 		t.Errorf("reset: %v", err)
 	}

@@ -45,6 +45,19 @@ func (m *Manager) list(ctx context.Context, patterns ...string) ([]units.Unit, e
 	return list, err
 }
 
+// FileState is that of the unit's file on disk (masked, static, …), or "" when
+// there is none: GetUnitFileState, org.freedesktop.systemd1(5).
+func (m *Manager) FileState(ctx context.Context, name string) (state string, err error) {
+	err = m.call(ctx, "look for the file of "+name, func(ctx context.Context, s *session) error {
+		err := s.call(ctx, "GetUnitFileState", name).Store(&state)
+		if isDBus(err, "org.freedesktop.DBus.Error.FileNotFound") || isDBus(err, noSuchUnit) || isDBus(err, "System.Error.ENOENT") {
+			return nil
+		}
+		return err
+	})
+	return state, err
+}
+
 // Unit reads all of one unit. One that systemd does not have is no error: its
 // Load is "not-found".
 func (m *Manager) Unit(ctx context.Context, name string) (units.Unit, error) {

@@ -16,6 +16,7 @@ func (s *Systemd) methods() map[string]any {
 		"Subscribe":           s.subscribe,
 		"ListUnitsByPatterns": s.listUnitsByPatterns,
 		"GetUnit":             s.getUnit,
+		"GetUnitFileState":    s.getUnitFileState,
 		"StartTransientUnit":  s.startTransientUnit,
 		"StartUnit":           s.jobMethod("StartUnit", startJob),
 		"StopUnit":            s.jobMethod("StopUnit", stopJob),
@@ -97,6 +98,19 @@ func (s *Systemd) getUnit(name string) (found dbus.ObjectPath, err *dbus.Error) 
 		return err
 	})
 	return found, err
+}
+
+// getUnitFileState finds nothing: there are no units but transient ones, and no
+// files but those of units that are loaded.
+func (s *Systemd) getUnitFileState(name string) (state string, err *dbus.Error) {
+	err = s.called("GetUnitFileState", func() *dbus.Error {
+		if _, err := s.there(name); err != nil {
+			return failed(busName+".Error.FileNotFound", "Failed to get unit file state for "+name+": No such file or directory")
+		}
+		state = "transient"
+		return nil
+	})
+	return state, err
 }
 
 // jobMethod is a method that makes a job. Asking for a unit that isn't there
