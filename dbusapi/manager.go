@@ -116,6 +116,9 @@ func control(do func(Controller, context.Context, units.ID) (units.Job, error)) 
 }
 
 func getJob(ctx context.Context, c *call) ([]any, error) {
+	if _, err := c.flags(0); err != nil {
+		return nil, err
+	}
 	number := c.args[0].(uint64)
 	if number == 0 || number > math.MaxInt64 {
 		return nil, units.Errorf(units.CodeNoSuchJob, "there is no job %d", number)

@@ -83,8 +83,8 @@ func TestWhatIsNotThere(t *testing.T) {
 		{name: "introspection of a context", path: wire.ServicesPath + "/none", method: "Introspect", want: wire.ErrUnknownObject},
 		{name: "introspection of a job", path: wire.JobPath(99), method: "Introspect", want: units.CodeNoSuchJob.Info().DBus},
 		{name: "job", path: wire.JobPath(99), method: "Wait", args: []any{uint64(0)}, want: units.CodeNoSuchJob.Info().DBus},
-		{name: "job 0", path: wire.RootPath, method: "GetJob", args: []any{uint64(0)}, want: units.CodeNoSuchJob.Info().DBus},
-		{name: "job beyond all numbers", path: wire.RootPath, method: "GetJob", args: []any{^uint64(0)}, want: units.CodeNoSuchJob.Info().DBus},
+		{name: "job 0", path: wire.RootPath, method: "GetJob", args: []any{uint64(0), uint64(0)}, want: units.CodeNoSuchJob.Info().DBus},
+		{name: "job beyond all numbers", path: wire.RootPath, method: "GetJob", args: []any{^uint64(0), uint64(0)}, want: units.CodeNoSuchJob.Info().DBus},
 	} {
 		err := invoke(testContext(t), conn, tt.path, tt.method, tt.args...).Err
 		if got := errorName(err); got != tt.want {

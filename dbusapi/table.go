@@ -52,7 +52,7 @@ var methods = []method{
 	{wire.ManagerInterface, "StartService", act, theJob, authz.ControlServices, control(Controller.Start), false},
 	{wire.ManagerInterface, "StopService", act, theJob, authz.ControlServices, control(Controller.Stop), false},
 	{wire.ManagerInterface, "RestartService", act, theJob, authz.ControlServices, control(Controller.Restart), false},
-	{wire.ManagerInterface, "GetJob", arguments{{"id", "t"}}, theJob, authz.Read, getJob, false},
+	{wire.ManagerInterface, "GetJob", arguments{{"id", "t"}, flags}, theJob, authz.Read, getJob, false},
 	{wire.ManagerInterface, "ListJobs", arguments{{"filter", "a{sv}"}, flags}, arguments{{"jobs", "aa{sv}"}}, authz.Read, bulk(listJobs), false},
 	{wire.ManagerInterface, "ListContexts", arguments{flags}, arguments{{"contexts", "aa{sv}"}}, authz.Read, bulk(listContexts), false},
 	{wire.ManagerInterface, "QueryLogs", arguments{{"filter", "a{sv}"}}, arguments{{"entries", "aa{sv}"}}, authz.Read, bulk(queryLogs), false},
