@@ -87,7 +87,7 @@ func (t *teller) pass(ctx context.Context) (err error) {
 		return err
 	}
 	t.lastWords(ctx, now)
-	for _, s := range signals(t.told, now, t.touched) {
+	for _, s := range append(signals(t.told, now, t.touched), t.shortLived(ctx, touched.Jobs, now)...) {
 		if err := t.emit(s); err != nil {
 			return err
 		}
@@ -125,6 +125,32 @@ func (t *teller) lastWords(ctx context.Context, now picture) {
 			_ = t.emit(s) // if it can't, the signals after it can't either
 		}
 	}
+}
+
+// maxShortLived bounds the jobs that one pass tells of and that are over
+// already: nobody follows thousands of them one by one.
+const maxShortLived = 256
+
+// shortLived tells of the jobs that came and went since the last pass: they
+// are in no picture, and yet somebody may wait for what becomes of them.
+func (t *teller) shortLived(ctx context.Context, jobs []int64, now picture) (all []signal) {
+	for _, id := range jobs {
+		path := wire.JobPath(id)
+		_, was := t.told[path]
+		_, is := now[path]
+		if was || is || len(all) >= 2*maxShortLived {
+			continue
+		}
+		job, err := t.Controller.Job(ctx, id)
+		if err != nil || !job.Phase.Terminal() {
+			continue // the next pass has it
+		}
+		o := showJob(job)
+		all = append(all,
+			signal{wire.RootPath, wire.ObjectManagerInterface + ".InterfacesAdded", []any{path, o.interfaces()}},
+			removed(path, o))
+	}
+	return all
 }
 
 func (t *teller) emit(s signal) error {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -22,11 +23,15 @@ func EncodeFilter(f units.LogFilter) map[string]dbus.Variant {
 	add("source", Clean(f.Source), f.Source != "")
 	add("level", Clean(string(f.Level)), f.Level != "")
 	add("context", Clean(f.Context), f.Context != "")
-	add("since", Microseconds(f.Since), !f.Since.IsZero())
-	add("until", Microseconds(f.Until), !f.Until.IsZero())
+	add("since", limit(f.Since), !f.Since.IsZero())
+	add("until", limit(f.Until), !f.Until.IsZero())
 	add("limit", uint64(max(f.Limit, 0)), f.Limit != 0)
 	return m
 }
+
+// limit is a time that is a limit: 0 would be none, so that what lies before
+// 1970 is its first microsecond.
+func limit(t time.Time) uint64 { return max(Microseconds(t), 1) }
 
 // DecodeFilter is the inverse. It is strict and names every key that is
 // wrong: a filter that is passed over would look like an answer.
@@ -88,10 +93,15 @@ func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string)
 		if err := units.CheckContextName(s); err != nil {
 			return err.Error()
 		}
-	case "since":
-		f.Since = Moment(n)
-	case "until":
-		f.Until = Moment(n)
+	case "since", "until":
+		if n == 0 {
+			return "is 0; want microseconds since 1970, or no such key for no limit"
+		}
+		if key == "since" {
+			f.Since = Moment(n)
+		} else {
+			f.Until = Moment(n)
+		}
 	case "limit":
 		if n > units.MaxLogLimit {
 			return fmt.Sprintf("is %d; want at most %d", n, units.MaxLogLimit)

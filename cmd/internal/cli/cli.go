@@ -117,6 +117,13 @@ func (c *call) app() *cli.App {
 			Aliases:     []string{"H"},
 			Usage:       "ask the daemon of this `HOST`, by ssh: [USER@]HOST[:PORT]",
 			Destination: &c.host,
+			// An unset variable must not turn into a call of this machine.
+			Action: func(cc *cli.Context, host string) error {
+				if host == "" {
+					return usagef(cc, "--host is empty; want [USER@]HOST[:PORT]")
+				}
+				return nil
+			},
 		}},
 		Commands: []*cli.Command{
 			c.serviceCommand(),

@@ -187,6 +187,7 @@ func TestLogPrune(t *testing.T) {
 		{name: "a kind of no age", args: "--level info", exit: units.ExitUsage},
 		{name: "both said", args: "--all --older-than 1d", exit: units.ExitUsage},
 		{name: "no time", args: "--older-than soon", exit: units.ExitUsage},
+		{name: "more days than there are", args: "--older-than 200000d", exit: units.ExitUsage},
 		{name: "no age", args: "--older-than=", exit: units.ExitUsage},
 		{name: "no level", args: "--all --level loud", exit: units.ExitUsage},
 		{name: "an argument", args: "--all now", exit: units.ExitUsage},
@@ -212,7 +213,9 @@ func TestHost(t *testing.T) {
 		{name: "this machine", args: "job list"},
 		{name: "before the command", args: "-H root@hero job list", host: "root@hero"},
 		{name: "behind it", args: "job list --host=hero:22", host: "hero:22"},
-		{name: "the journal is not reached", args: "-H hero service logs web", exit: units.ExitUsage, stderr: "ssh hero hero_proc service logs web"},
+		{name: "the journal is not reached", args: "-H hero service logs web", exit: units.ExitUsage, stderr: "hero_proc service logs web    # on hero"},
+		{name: "an unset variable is not this machine", args: "--host= job list", exit: units.ExitUsage, stderr: "--host is empty"},
+		{name: "nor behind the command", args: "job list --host=", exit: units.ExitUsage, stderr: "--host is empty"},
 	} {
 		_, stderr, exit, host := newJobsAPI().call(strings.Fields(tt.args)...)
 		if host != tt.host || exit != tt.exit || !strings.Contains(stderr, tt.stderr) {

@@ -127,6 +127,9 @@ func (c *call) timeFlag(cc *cli.Context, name string) (time.Time, error) {
 	return t, nil
 }
 
+// maxDays keeps days below what a time.Duration can hold, which is 292 years.
+const maxDays = 100 * 365
+
 // parseTime reads a time: RFC 3339, a local date and time, a local date, or
 // a duration before now, which knows days (d) too.
 func parseTime(s string, now time.Time) (time.Time, bool) {
@@ -140,7 +143,7 @@ func parseTime(s string, now time.Time) (time.Time, bool) {
 	}
 	s = strings.TrimSuffix(strings.TrimSpace(s), " ago")
 	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if d, err := time.ParseDuration(days + "h"); err == nil && d >= 0 {
+		if d, err := time.ParseDuration(days + "h"); err == nil && d >= 0 && d <= maxDays*time.Hour {
 			return now.Add(-24 * d), true
 		}
 	}

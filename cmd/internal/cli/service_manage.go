@@ -130,7 +130,7 @@ func (c *call) logs(cc *cli.Context) error {
 	argv := []string{"journalctl", "-u", id.Unit(), "-u", id.ActionUnit("*")}
 	if c.host != "" {
 		return units.Errorf(units.CodeInvalidArgument, "--host does not reach the journal; ask over there").
-			WithRemedy("ssh " + c.host + " hero_proc service logs " + short(id))
+			WithRemedy("hero_proc service logs " + short(id) + "    # on " + c.host)
 	}
 	if c.json {
 		return usagef(cc, "--json prints one object, and logs are many; use: journalctl -o json -u %s", id.Unit())
