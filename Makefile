@@ -108,6 +108,10 @@ test-unit: setup ## the tests that need no root and no machine
 demo: packages ## see it work: a machine is booted, rebooted, and thrown away (as root)
 	$(GO) run ./integration/demo
 
+.PHONY: bench
+bench: packages ## how long calls take, on a real machine: a table, and JSON (as root)
+	CGO_ENABLED=0 $(GO) run ./integration/bench -dist $(DIST)
+
 .PHONY: lint
 lint: packages ## gofmt, go vet, groff on the man pages, and lintian on the .deb
 	@unformatted=$$($(dir $(GO))gofmt -l .); \

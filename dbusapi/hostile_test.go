@@ -89,12 +89,96 @@ func TestUsersMayNotChangeAnything(t *testing.T) {
 
 func TestWhoCannotBeToldIsRefused(t *testing.T) {
 	t.Parallel()
-	s := apitest.Start(t, func(o *dbusapi.Options) {
-		o.UID = func(context.Context, *dbus.Conn, string) (uint32, error) { return 0, errors.New("no such name") }
-	})
-	if _, err := s.Client().Health(testContext(t)); units.CodeOf(err) != units.CodeAccessDenied {
-		t.Errorf("error is %v", err)
+	for _, tt := range []struct {
+		name string
+		err  error
+		want units.Code
+	}{
+		{name: "the bus answers too late", err: context.DeadlineExceeded, want: units.CodeTimeout},
+		{name: "the bus refuses to say", err: dbus.Error{Name: "org.freedesktop.DBus.Error.LimitsExceeded"}, want: units.CodeUnavailable},
+		{name: "the bus is gone", err: dbus.ErrClosed, want: units.CodeUnavailable},
+		{name: "the caller is gone", err: dbus.Error{Name: "org.freedesktop.DBus.Error.NameHasNoOwner"}, want: units.CodeCanceled},
+	} {
+		s := apitest.Start(t, func(o *dbusapi.Options) {
+			o.UID = func(context.Context, *dbus.Conn, string) (uint32, error) { return 0, tt.err }
+		})
+		err := s.Client().Set(testContext(t), definition("web"), false)
+		if units.CodeOf(err) != tt.want {
+			t.Errorf("%s: error is %v; want code %s", tt.name, err, tt.want)
+		}
+		if list, _ := s.Controller.Services(context.Background()); len(list) > 0 {
+			t.Errorf("%s: the call was done", tt.name)
+		}
 	}
+}
+
+// Whatever queue users stand in, root does not stand behind them.
+func TestRootHasTurnsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	var user string // the unique name of the connection that is not root's
+	waiting, release := make(chan struct{}, 64), make(chan struct{})
+	s := apitest.Start(t, behind(func(c dbusapi.Controller) dbusapi.Controller { return &slowLogs{c, waiting, release} }),
+		func(o *dbusapi.Options) {
+			o.UID = func(_ context.Context, _ *dbus.Conn, sender string) (uint32, error) {
+				if sender == user {
+					return 1000, nil
+				}
+				return 0, nil
+			}
+		})
+	crowd := s.Bus.Conn()
+	user = crowd.Names()[0]
+	answers := make(chan *dbus.Call, dbusapi.MaxOfSender)
+	for range dbusapi.MaxOfSender {
+		crowd.Object(wire.BusName, wire.RootPath).Go(wire.ManagerInterface+".QueryLogs", 0, answers, map[string]dbus.Variant{})
+	}
+	receive(t, waiting)
+	if _, err := s.Client().Services(testContext(t)); err != nil {
+		t.Errorf("root is not served: %v", err)
+	}
+	close(release)
+	for range dbusapi.MaxOfSender {
+		if call := receive(t, answers); call.Err != nil {
+			t.Errorf("a user's call ended with %v", call.Err)
+		}
+	}
+}
+
+// slowLogs is a controller whose log is not read before it is released.
+type slowLogs struct {
+	dbusapi.Controller
+	waiting, release chan struct{}
+}
+
+func (s *slowLogs) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, error) {
+	s.waiting <- struct{}{}
+	<-s.release
+	return s.Controller.Logs(ctx, f)
+}
+
+// What is not read is answered all the same.
+func TestCallsThatAreNotRead(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t)
+	deep := dbus.MakeVariant("bottom")
+	for range 60 {
+		deep = dbus.MakeVariant(deep)
+	}
+	for _, tt := range []struct {
+		name string
+		args []any
+		want units.Code
+	}{
+		{name: "long", args: []any{make([]byte, 2*dbusapi.MaxBody)}, want: units.CodeLimitsExceeded},
+		{name: "as long as the bus takes", args: []any{make([]byte, wire.MaxMessage-1<<10)}, want: units.CodeLimitsExceeded},
+		{name: "deep", args: []any{deep}, want: units.CodeInvalidArgument},
+	} {
+		err := invoke(testContext(t), s.Bus.Conn(), wire.RootPath, wire.ManagerInterface+".SetService", tt.args...).Err
+		if got, want := errorName(err), tt.want.Info().DBus; got != want {
+			t.Errorf("%s: error is %v; want %s", tt.name, err, want)
+		}
+	}
+	alive(t, s)
 }
 
 func TestTooLongAMessage(t *testing.T) {

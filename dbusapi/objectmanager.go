@@ -12,15 +12,30 @@ import (
 
 // maxBulk is how many calls that answer with everything there is are worked on
 // at a time. The others wait for their turn, which costs nothing: the memory
-// of such an answer is many times its length.
+// of such an answer is many times its length. Root has turns of its own, so
+// that it never stands in a queue behind users.
 const maxBulk = 2
+
+type turns struct{ users, root chan struct{} }
+
+func newTurns() turns {
+	return turns{users: make(chan struct{}, maxBulk), root: make(chan struct{}, maxBulk)}
+}
+
+func (t turns) of(uid uint32) chan struct{} {
+	if uid == 0 {
+		return t.root
+	}
+	return t.users
+}
 
 // bulk is a handler that waits for its turn.
 func bulk(handle func(context.Context, *call) ([]any, error)) func(context.Context, *call) ([]any, error) {
 	return func(ctx context.Context, c *call) ([]any, error) {
+		turn := c.server.bulk.of(c.uid)
 		select {
-		case c.server.bulk <- struct{}{}:
-			defer func() { <-c.server.bulk }()
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
 			return handle(ctx, c)
 		case <-ctx.Done():
 			return nil, ctx.Err()

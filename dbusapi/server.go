@@ -41,7 +41,7 @@ type Server struct {
 	Options
 	gate     *gate
 	polkit   *authz.Polkit
-	bulk     chan struct{} // as full as calls of that kind are worked on
+	bulk     turns
 	counters counters
 	ready    chan struct{}
 	held     sync.Once
@@ -65,7 +65,7 @@ func New(o Options) *Server {
 	}
 	return &Server{
 		Options: o, gate: newGate(), polkit: authz.NewPolkit(),
-		bulk: make(chan struct{}, maxBulk), ready: make(chan struct{}),
+		bulk: newTurns(), ready: make(chan struct{}),
 	}
 }
 

@@ -16,14 +16,17 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
-const busDaemon = "org.freedesktop.DBus"
+const (
+	busDaemon = "org.freedesktop.DBus"
+	// errNoOwner is the bus's answer about a connection that is gone.
+	errNoOwner = busDaemon + ".Error.NameHasNoOwner"
+)
 
 // Bounds of one call.
 const (
 	callTimeout = 30 * time.Second
 	waitTimeout = time.Hour
 	uidTimeout  = 5 * time.Second
-	maxBody     = 1 << 20 // bytes of the message
 )
 
 // session serves the calls of one connection. It is the connection's
@@ -168,10 +171,14 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 		}
 		s.counters.count(err)
 	}()
-	if err := s.gate.enter(msg.sender); err != nil {
+	visit, err := s.gate.enter(msg.sender)
+	if err != nil {
 		return nil, err
 	}
-	defer s.gate.leave(msg.sender)
+	defer visit.leave()
+	if err := wire.Unread(msg.signature()); err != nil {
+		return nil, err
+	}
 
 	object := wire.ParsePath(t.path)
 	m, err := find(object, t.iface, t.member)
@@ -181,8 +188,8 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	if got, want := msg.signature(), m.in.signature(); got != want {
 		return nil, units.Errorf(units.CodeInvalidArgument, "%s was called with %q; want %q", m.member, got, want)
 	}
-	if msg.size() > maxBody {
-		return nil, units.Errorf(units.CodeLimitsExceeded, "the message is longer than %d bytes", maxBody)
+	if err := visit.carry(int(msg.size())); err != nil {
+		return nil, err
 	}
 	caller := s.ctx // ends when it makes no sense to go on for the caller's sake
 	if m.waits || m.access != authz.Read {
@@ -193,6 +200,9 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	// Who has left before this is found out here.
 	uid, err := s.whoCalls(caller, msg)
 	if err != nil {
+		return nil, err
+	}
+	if err := visit.admit(uid); err != nil {
 		return nil, err
 	}
 	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, msg: msg, polkit: s.polkit, log: log}
@@ -217,15 +227,22 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	return out, nil
 }
 
-// whoCalls is the user whose connection the call came from.
+// whoCalls is the user whose connection the call came from. That it can't be
+// told is no refusal of that user: to try again makes sense.
 func (s *session) whoCalls(ctx context.Context, msg message) (uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, uidTimeout)
 	defer cancel()
 	uid, err := s.UID(ctx, msg.conn, msg.sender)
-	if err != nil {
-		return 0, units.Errorf(units.CodeAccessDenied, "cannot tell who calls: %w", err)
+	var refused dbus.Error
+	switch {
+	case err == nil:
+		return uid, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return 0, units.Errorf(units.CodeTimeout, "the bus has not told within %v who calls: %w", uidTimeout, err)
+	case errors.Is(err, context.Canceled), errors.As(err, &refused) && refused.Name == errNoOwner:
+		return 0, ended(context.Canceled, uidTimeout)
 	}
-	return uid, s.gate.admit(uid)
+	return 0, units.Errorf(units.CodeUnavailable, "the bus can't tell who calls: %w", err)
 }
 
 // askUID asks the bus: D-Bus specification, GetConnectionUnixUser.

@@ -73,7 +73,7 @@ var Codes = []CodeInfo{
 	{CodeStoreFull, dbusErrorPrefix + "StoreFull", ExitFailed, "The disk is full. Nothing was changed; reading and control go on."},
 	{CodeStoreFailed, dbusErrorPrefix + "StoreFailed", ExitFailed, "The store could not be read or written. Nothing was changed."},
 	{CodeLimitsExceeded, "org.freedesktop.DBus.Error.LimitsExceeded", ExitFailed, "The caller has too many calls in flight, or one that is too large."},
-	{CodeUnavailable, dbusErrorPrefix + "Unavailable", ExitFailed, "systemd can't be reached at the moment."},
+	{CodeUnavailable, dbusErrorPrefix + "Unavailable", ExitFailed, "systemd, or the bus, can't be reached at the moment. Nothing was changed."},
 	{CodeNotRunning, "org.freedesktop.DBus.Error.ServiceUnknown", ExitFailed, "hero_proc is not running."},
 }
 

@@ -30,12 +30,14 @@ const (
 	MaxMessage = 32 << 20
 	// MaxCall is for the daemon to read: no call of ours comes near it, and
 	// decoding costs many times a message's size in memory.
-	MaxCall = 4 << 20
+	MaxCall = 1<<20 + 4<<10
+	// maxHead is for the header of a message that is not read.
+	maxHead = 64 << 10
 )
 
 // Dial makes a connection of the caller's own to the bus at address, "" for
 // the system bus, and greets it. ctx bounds the dialling alone. A message that
-// is longer than longest bytes is thrown away unread.
+// is longer than longest bytes is not read; see [Unread].
 //
 // It is not dbus.Connect, because anybody on the bus may send a message to
 // anybody, and what godbus v5.2.4 can't decode ends the connection or the
@@ -171,16 +173,32 @@ func (g *guard) next() error {
 		order = binary.BigEndian
 	}
 	body, fields := int64(order.Uint32(head[4:])), int64(order.Uint32(head[12:]))
-	size := 16 + (fields+7)/8*8 + body
-	if size > g.longest {
-		_, err := io.CopyN(io.Discard, g.in, size)
+	start := 16 + (fields+7)/8*8 // of the body
+	if start > maxHead {
+		_, err := io.CopyN(io.Discard, g.in, start+body)
 		return err
 	}
-	if _, err := io.CopyN(&g.frame, g.in, size); err != nil {
+	if _, err := io.CopyN(&g.frame, g.in, start); err != nil {
+		return err
+	}
+	if start+body > g.longest {
+		g.replace(start, tooLong)
+		_, err := io.CopyN(io.Discard, g.in, body)
+		return err
+	}
+	if _, err := io.CopyN(&g.frame, g.in, body); err != nil {
 		return err
 	}
 	if !decodable(g.frame.Bytes()) {
-		g.frame.Reset()
+		g.replace(start, undecodable)
 	}
 	return nil
+}
+
+// replace puts into the place of a call that is not read one that says so, and
+// nothing into that of any other message.
+func (g *guard) replace(start int64, why string) {
+	call := unread(g.frame.Bytes()[:start], why)
+	g.frame.Reset()
+	g.frame.Write(call)
 }

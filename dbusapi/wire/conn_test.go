@@ -47,8 +47,8 @@ func echoOn(t *testing.T, bus *privatebus.Bus) *privatebus.Bus {
 }
 
 // Messages like these end a connection of dbus.Connect, or the whole process.
-// The caller gets an error from the bus, or no answer; the next one is served.
-func TestHostileMessagesAreThrownAway(t *testing.T) {
+// The caller gets an answer, and the next one is served.
+func TestHostileMessagesAreAnswered(t *testing.T) {
 	t.Parallel()
 	bus := echoOn(t, privatebus.Start(t))
 	deep := dbus.MakeVariant("bottom")
@@ -65,8 +65,10 @@ func TestHostileMessagesAreThrownAway(t *testing.T) {
 		{name: "longer than any call", value: make([]byte, MaxCall+1)},
 		{name: "deep", value: deep},
 	} {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		_ = bus.Conn().Object("test.Echo", "/").CallWithContext(ctx, "test.Echo.Echo", 0, tt.value).Err
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		if bus.Conn().Object("test.Echo", "/").CallWithContext(ctx, "test.Echo.Echo", 0, tt.value); ctx.Err() != nil {
+			t.Errorf("%s: there was no answer", tt.name)
+		}
 		cancel()
 		answers(t, bus, tt.name)
 	}

@@ -20,10 +20,7 @@ func decodable(frame []byte) bool {
 	if len(frame) < 16 || frame[0] != 'l' && frame[0] != 'B' {
 		return false
 	}
-	w := walker{data: frame, order: binary.LittleEndian}
-	if frame[0] == 'B' {
-		w.order = binary.BigEndian
-	}
+	w := newWalker(frame)
 	body := int64(w.order.Uint32(frame[4:]))
 	signature := ""
 	w.at = 12
@@ -31,9 +28,7 @@ func decodable(frame []byte) bool {
 	for end := w.array(8); !w.bad && w.at < end; {
 		w.align(8)
 		code := w.byte()
-		inner := w.signature()
-		at := w.at
-		w.single(inner, 2)
+		at, inner := w.variant(2)
 		if dbus.HeaderField(code) == dbus.FieldSignature && inner == "g" && !w.bad {
 			signature = string(frame[at+1 : w.at-1])
 		}
@@ -57,6 +52,14 @@ type walker struct {
 	order binary.ByteOrder
 	at    int
 	bad   bool
+}
+
+// newWalker is at the start of a message of 16 bytes or more.
+func newWalker(frame []byte) walker {
+	if frame[0] == 'B' {
+		return walker{data: frame, order: binary.BigEndian}
+	}
+	return walker{data: frame, order: binary.LittleEndian}
 }
 
 // skip goes on by n bytes, if they are there.
@@ -146,12 +149,7 @@ func (w *walker) single(sig string, depth int) {
 	case 'g':
 		w.signature()
 	case 'v':
-		inner := w.signature()
-		if one, rest := cutType(inner); rest == "" {
-			w.single(one, depth+1)
-			return
-		}
-		w.bad = true
+		w.variant(depth + 1)
 	case 'a':
 		w.elements(sig[1:], depth+1)
 	case '(':
@@ -164,6 +162,17 @@ func (w *walker) single(sig string, depth int) {
 	default:
 		w.bad = true
 	}
+}
+
+// variant walks over a variant, and returns where its value is, and its type.
+func (w *walker) variant(depth int) (at int, sig string) {
+	sig = w.signature()
+	at = w.at
+	if _, rest := cutType(sig); rest != "" {
+		w.bad = true
+	}
+	w.single(sig, depth)
+	return at, sig
 }
 
 func (w *walker) fixed(c byte, size int) {
