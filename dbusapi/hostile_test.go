@@ -169,8 +169,8 @@ func TestCallsThatAreNotRead(t *testing.T) {
 		args []any
 		want units.Code
 	}{
-		{name: "long", args: []any{make([]byte, 2*dbusapi.MaxBody)}, want: units.CodeLimitsExceeded},
-		{name: "as long as the bus takes", args: []any{make([]byte, wire.MaxMessage-1<<10)}, want: units.CodeLimitsExceeded},
+		{name: "long", args: []any{strings.Repeat("x", 2*dbusapi.MaxBody)}, want: units.CodeLimitsExceeded},
+		{name: "as long as the bus takes", args: []any{strings.Repeat("x", wire.MaxMessage-1<<10)}, want: units.CodeLimitsExceeded},
 		{name: "deep", args: []any{deep}, want: units.CodeInvalidArgument},
 	} {
 		err := invoke(testContext(t), s.Bus.Conn(), wire.RootPath, wire.ManagerInterface+".SetService", tt.args...).Err

@@ -49,8 +49,7 @@ func TestTryConnect(t *testing.T) {
 	t.Parallel()
 	l := listen(t, "tcp", "127.0.0.1:0")
 	wantAnswer(t, question(t, "tcp:"+l.Addr().String()), Answer{Ready, "it accepts connections"})
-	l.Close()
-	wantAnswer(t, question(t, "tcp:"+l.Addr().String()), Answer{NotYet, "connection refused"})
+	wantAnswer(t, question(t, "tcp:127.0.0.1:1"), Answer{NotYet, "connection refused"})
 
 	socket := filepath.Join(t.TempDir(), "s")
 	wantAnswer(t, question(t, "unix:"+socket), Answer{NotYet, "no such file or directory"})
@@ -86,8 +85,8 @@ func TestTryHTTP(t *testing.T) {
 	wantAnswer(t, who.with(func(q *Question) { q.Match = "up, me" }), ok)
 	wantAnswer(t, who.with(func(q *Question) { q.Match = "up, you" }), Answer{NotYet, "status 200 OK, and a body without the text that it is to have"})
 	wantAnswer(t, question(t, strings.Replace(plain.URL, "http:", "https:", 1)), Answer{NotYet, "http: server gave HTTP response to HTTPS client"})
-	plain.Close()
-	wantAnswer(t, question(t, plain.URL), Answer{NotYet, "connection refused"})
+	// Not the port of a server that was closed: another test may have it by now.
+	wantAnswer(t, question(t, "http://127.0.0.1:1"), Answer{NotYet, "connection refused"})
 }
 
 // redis answers each command, its words joined by blanks, with a reply.
