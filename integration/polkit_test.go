@@ -149,7 +149,9 @@ func TestPolkit(t *testing.T) {
 		}
 	}
 
-	g.sh("cp /usr/share/doc/hero-proc/examples/50-hero_proc.rules /etc/polkit-1/rules.d/")
+	// polkitd reads its rules anew as it sees them come, in several steps, and
+	// what it is asked meanwhile it may never answer: it starts with them.
+	g.sh("cp /usr/share/doc/hero-proc/examples/50-hero_proc.rules /etc/polkit-1/rules.d/ && systemctl restart polkit.service")
 	g.waitFor("polkit reads the rules", func() bool {
 		return g.run(as("bob", "hero_proc", "service", "start", "web")...).Exit == 0
 	})
