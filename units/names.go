@@ -2,7 +2,6 @@ package units
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -31,16 +30,48 @@ const (
 	UnitPattern = unitPrefix + "*" + serviceSuffix
 )
 
-var (
-	contextName = regexp.MustCompile(`^[a-z0-9_]+$`)
-	serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
-	actionName  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
-	runSuffix   = regexp.MustCompile(`-r([0-9]+)$`)
-)
+// A listing checks the names of a thousand units, so this is no regular expression.
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// isContextName is ^[a-z0-9_]+$.
+func isContextName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !(c >= 'a' && c <= 'z' || isDigit(c) || c == '_') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isName is ^[A-Za-z0-9_][A-Za-z0-9_.-]*$, of a service and of an action.
+func isName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || c == '_' || i > 0 && (c == '.' || c == '-')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// runSuffix cuts -r and digits, the end of an ad-hoc run's name, off a name.
+func runSuffix(s string) (name, number string, ok bool) {
+	i := strings.LastIndex(s, "-r")
+	if i < 0 || i+2 == len(s) {
+		return s, "", false
+	}
+	for k := i + 2; k < len(s); k++ {
+		if !isDigit(s[k]) {
+			return s, "", false
+		}
+	}
+	return s[:i], s[i+2:], true
+}
 
 // CheckContextName says what is wrong with a context's name, or nil.
 func CheckContextName(name string) error {
-	if len(name) > MaxContextName || !contextName.MatchString(name) {
+	if len(name) > MaxContextName || !isContextName(name) {
 		return fmt.Errorf("is %q; want 1 to %d of a-z, 0-9 and _", clip(name), MaxContextName)
 	}
 	return nil
@@ -48,10 +79,10 @@ func CheckContextName(name string) error {
 
 // CheckServiceName says what is wrong with a service's name, or nil.
 func CheckServiceName(name string) error {
-	if len(name) > MaxServiceName || !serviceName.MatchString(name) {
+	if len(name) > MaxServiceName || !isName(name) {
 		return fmt.Errorf("is %q; want 1 to %d of A-Z, a-z, 0-9, _, . and -, not starting with . or -", clip(name), MaxServiceName)
 	}
-	if runSuffix.MatchString(name) {
+	if _, _, run := runSuffix(name); run {
 		return fmt.Errorf("is %q; names that end in -r and digits are those of ad-hoc runs", clip(name))
 	}
 	return nil
@@ -59,7 +90,7 @@ func CheckServiceName(name string) error {
 
 // CheckActionName says what is wrong with an action's name, or nil.
 func CheckActionName(name string) error {
-	if len(name) > MaxActionName || !actionName.MatchString(name) {
+	if len(name) > MaxActionName || !isName(name) {
 		return fmt.Errorf("is %q; want 1 to %d of A-Z, a-z, 0-9, _, . and -, not starting with . or -", clip(name), MaxActionName)
 	}
 	return nil
@@ -137,12 +168,12 @@ func ParseUnit(unit string) (UnitRef, bool) {
 			return UnitRef{}, false
 		}
 		r.Name, r.Action = name, action
-	} else if m := runSuffix.FindStringSubmatch(r.Name); m != nil {
-		run, err := strconv.ParseInt(m[1], 10, 64)
+	} else if name, number, ok := runSuffix(r.Name); ok {
+		run, err := strconv.ParseInt(number, 10, 64)
 		if err != nil || run == 0 {
 			return UnitRef{}, false
 		}
-		r.Name, r.Run = strings.TrimSuffix(r.Name, m[0]), run
+		r.Name, r.Run = name, run
 	}
 	return r, r.Check() == nil
 }
