@@ -77,7 +77,7 @@ func (c *call) options(b *strings.Builder, flags []cli.Flag) {
 			names = append(names, dashed(n))
 		}
 		left := "  " + strings.Join(names, ", ")
-		value, usage := placeholder(d.GetUsage())
+		value, usage := metavar(d.GetUsage())
 		if d.TakesValue() {
 			left += " " + value
 		}
@@ -85,9 +85,9 @@ func (c *call) options(b *strings.Builder, flags []cli.Flag) {
 	}
 }
 
-// placeholder takes the word in backquotes, which stands for the value, out
+// metavar takes the word in backquotes, which stands for the value, out
 // of a flag's usage.
-func placeholder(usage string) (value, text string) {
+func metavar(usage string) (value, text string) {
 	before, rest, _ := strings.Cut(usage, "`")
 	value, after, _ := strings.Cut(rest, "`")
 	return value, before + value + after

@@ -72,6 +72,8 @@ func (m *machine) add(t *testing.T, def map[string]any, status units.Status) {
 		t.Fatal(err)
 	}
 	status.ID, status.Description, status.Wanted = s.ID, s.Description, s.Wanted
+	m.mu.Lock() // the API reads already, for its signals
+	defer m.mu.Unlock()
 	m.services[s.ID], m.statuses[s.ID] = s, status
 }
 
@@ -122,6 +124,8 @@ func populated(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 		units.Status{State: units.StateBlocked, Reason: "it requires lab/gone, which is not registered",
 			Unit: units.Unit{Name: "hero-lab-probe.service", Load: "not-found", Active: "inactive", Sub: "dead"}})
 
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.health = units.Health{Version: "1.2.3", Systemd: 252, Started: ago(26 * time.Hour), Ready: true, HeroDB: "active",
 		Services: map[units.State]int{units.StateRunning: 1, units.StateDegraded: 1, units.StateFailed: 1, units.StateInactive: 1, units.StateBlocked: 1}}
 	m.logs = []units.LogEntry{
@@ -133,7 +137,11 @@ func populated(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 	return m
 }
 
-func (m *machine) Health(context.Context) (units.Health, error) { return m.health, nil }
+func (m *machine) Health(context.Context) (units.Health, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.health, nil
+}
 
 func (m *machine) Services(context.Context) ([]units.Status, error) {
 	m.mu.Lock()
