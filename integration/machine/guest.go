@@ -137,7 +137,8 @@ func (m *Machine) Report(ctx context.Context, units ...string) string {
 	for _, args := range [][]string{
 		{"systemctl", "list-units", "--failed", "--plain", "--no-legend"},
 		append([]string{"systemctl", "status", "--no-pager", "--full", "--lines=0", "--"}, units...),
-		{"journalctl", "--boot", "--no-pager", "--output=short-precise", "--lines=100"},
+		// What the bus refused may be thousands of lines.
+		{"sh", "-c", "journalctl --boot --no-pager --output=short-precise --lines=5000 | grep -v 'Rejected send message' | tail -n 60 | cut -c 1-300"},
 	} {
 		r, err := m.Run(ctx, args...)
 		fmt.Fprintf(&b, "--- %s\n%s%s", strings.Join(args, " "), r.Stdout, r.Stderr)
