@@ -52,6 +52,9 @@ type Unit struct {
 	// Digest is that of the definition that the unit was loaded with.
 	Digest string
 	CPU    time.Duration // CPUUsageNSec; 0 when systemd does not count it
+	// Reading numbers the readings in the order in which they were asked for:
+	// answers may overtake each other.
+	Reading uint64
 }
 
 // Loaded says that systemd has the unit.

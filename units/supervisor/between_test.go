@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,8 +19,18 @@ type between struct {
 	supervisor.Systemd
 	// make is asked before every set; an error of its own is the answer.
 	make func() error
+	// read is called with each answer before it is passed on; nil isn't.
+	read func(context.Context, units.Unit)
 	// stopped delays what is told of the end of a stop; nil doesn't.
 	stopped <-chan struct{}
+}
+
+func (b *between) Unit(ctx context.Context, name string) (units.Unit, error) {
+	u, err := b.Systemd.Unit(ctx, name)
+	if b.read != nil {
+		b.read(ctx, u)
+	}
+	return u, err
 }
 
 func (b *between) Make(ctx context.Context, set transient.Set) error {
@@ -160,5 +171,49 @@ func TestLastWordDuringARestart(t *testing.T) {
 				t.Errorf("the unit of the removed service is %+v", listed[i])
 			}
 		})
+	}
+}
+
+// Two readings of one unit may be told in the other order. What is written
+// down last must not be the older one.
+func TestReadingThatIsOvertaken(t *testing.T) {
+	w := newWorld(t)
+	held, release := make(chan struct{}), make(chan struct{})
+	type slow struct{} // marks the request that is told late
+	var once sync.Once
+	w.wrap = func(pid1 supervisor.Systemd) supervisor.Systemd {
+		return &between{Systemd: pid1, read: func(ctx context.Context, u units.Unit) {
+			if ctx.Value(slow{}) != nil {
+				once.Do(func() {
+					close(held)
+					<-release
+				})
+			}
+		}}
+	}
+	d := w.boot()
+	d.define(def("a", "/bin/a"))
+	started := make(chan error, 1)
+	go func() {
+		_, err := d.Start(context.WithValue(t.Context(), slow{}, true), units.ID{Context: "core", Name: "a"})
+		started <- err
+	}()
+	<-held // Start has read that it is down
+	if _, err := d.manager.Start(t.Context(), "hero-core-a.service", "replace"); err != nil {
+		t.Fatal(err)
+	}
+	var running []units.Job
+	for len(running) == 0 || running[0].Phase != units.PhaseRunning {
+		var err error
+		if running, err = d.LiveJobs(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	if job, err := d.Supervisor.Job(t.Context(), running[0].ID); err != nil || job.Phase != units.PhaseRunning {
+		t.Errorf("the history has %+v (%v) of a, which is %s", job, err, d.status("a").Unit.Active)
 	}
 }

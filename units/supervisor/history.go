@@ -17,11 +17,15 @@ import (
 // A job that could not be recorded when it began has no number.
 type history struct {
 	store  Store
+	pid1   *ordered
 	logger *slog.Logger
 	now    func() time.Time
 	saved  func(jobs []int64)
 
 	mu sync.Mutex
+	// seen has the moment, as pid1 counts them, at which each unit was last
+	// written down.
+	seen map[string]uint64
 	// last has the newest job of each unit that was looked at.
 	last map[string]units.Job
 	// ending has the job before the last one, where a restart that was asked
@@ -37,9 +41,10 @@ type history struct {
 	changed chan struct{}
 }
 
-func newHistory(store Store, logger *slog.Logger, now func() time.Time, saved func(jobs []int64)) *history {
+func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time.Time, saved func(jobs []int64)) *history {
 	return &history{
-		store: store, logger: logger, now: now, saved: saved,
+		store: store, pid1: pid1, logger: logger, now: now, saved: saved,
+		seen: map[string]uint64{},
 		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{},
 		stopping: map[string]bool{}, booting: map[string]bool{},
 		changed: make(chan struct{}),
@@ -67,6 +72,16 @@ func (h *history) observeOne(ctx context.Context, u units.Unit) ([]units.Record,
 	if !ok {
 		return nil, nil
 	}
+	if u.Reading < h.seen[u.Name] {
+		// It was read while somebody else's reading was written down, so it
+		// may be the older one of the two.
+		fresh, err := h.pid1.Unit(ctx, u.Name)
+		if err != nil {
+			return nil, err
+		}
+		u = fresh
+	}
+	h.seen[u.Name] = h.pid1.moment()
 	last, err := h.lastOf(ctx, u.Name)
 	if err != nil {
 		return nil, err

@@ -173,7 +173,9 @@ func New(o Options) *Supervisor {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched = newTouched()
-	s.history = newHistory(o.Store, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) })
+	pid1 := &ordered{Systemd: o.Systemd}
+	s.Systemd = pid1
+	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) })
 	s.graph.Store(plan.NewGraph(nil))
 	return s
 }
