@@ -51,11 +51,11 @@ type Unit struct {
 	ExitedAt     time.Time // ExecMainExitTimestamp; zero while it runs
 	ChangedAt    time.Time // StateChangeTimestamp
 	// Digest is that of the definition that the unit was loaded with.
-	Digest string
-	CPU    time.Duration // CPUUsageNSec; 0 when systemd does not count it
-	MemoryPeak Count // bytes; systemd 254 or later
-	IORead     Count // bytes
-	IOWritten  Count // bytes
+	Digest     string
+	CPU        time.Duration // CPUUsageNSec; 0 when systemd does not count it
+	MemoryPeak Count         // bytes; systemd 254 or later
+	IORead     Count         // bytes
+	IOWritten  Count         // bytes
 }
 
 // Used is what the unit's last activation has used. A program that ran has

@@ -110,7 +110,7 @@ func Recover(j units.Job, a Activation, oneshot bool) (units.Job, bool) {
 	case oneshot && !a.Ready.IsZero():
 		j.Phase, j.Result, j.Ended = units.PhaseSucceeded, "success", a.Ready
 	case a.Over.IsZero():
-		return Lose(j, j.Ended), false
+		return j, false
 	case a.Result != "success":
 		j.Phase, j.Result = units.PhaseFailed, a.Result
 	case a.Stopped:
@@ -122,9 +122,12 @@ func Recover(j units.Job, a Activation, oneshot bool) (units.Job, bool) {
 }
 
 // Lose is the job when it can't be known how it ended; what is known of it
-// stays. The end of a lost job is when that was found out.
+// stays. If it is not known when, it is when that was found out.
 func Lose(j units.Job, now time.Time) units.Job {
-	j.Phase, j.Ended, j.MainPID = units.PhaseLost, now, 0
+	j.Phase, j.MainPID = units.PhaseLost, 0
+	if j.Ended.IsZero() {
+		j.Ended = now
+	}
 	return j
 }
 
@@ -138,7 +141,7 @@ func Missed(last *units.Job, u units.Unit, recorded bool) bool {
 	if !last.Phase.Terminal() {
 		return true
 	}
-	return !recorded && u.InvocationID != "" && u.Loaded() && u.Restarts > 0 && int(u.Restarts) != last.Attempt
+	return !recorded && u.InvocationID != "" && u.Loaded() && u.Restarts > 0 && attempt(u) > last.Attempt+1
 }
 
 // turn is how long after the end of one action the next one of the same start
@@ -147,16 +150,17 @@ func Missed(last *units.Job, u units.Unit, recorded bool) bool {
 const turn = 5 * time.Second
 
 // Joins says whether an activation of another unit of the service is a part of
-// the start that the jobs are of. It is not, when that start is over: when its
-// unit has had its turn in it, when somebody stopped it, and when nothing of it
-// is alive.
+// the start that the jobs are of, which may have ended since. It is not, when
+// that start was over: when its unit has had its turn in it, when somebody had
+// stopped it, and when nothing of it was alive.
 func Joins(start []units.Job, unit string, begun time.Time) bool {
 	alive := false
 	for _, j := range start {
-		if j.Unit == unit || j.Phase == units.PhaseCanceled || j.Phase == units.PhaseLost {
+		over := j.Phase.Terminal() && !j.Ended.After(begun)
+		switch {
+		case j.Unit == unit, over && (j.Phase == units.PhaseCanceled || j.Phase == units.PhaseLost):
 			return false
-		}
-		if !j.Phase.Terminal() || j.Phase == units.PhaseSucceeded && begun.Sub(j.Ended).Abs() < turn {
+		case !over, j.Phase == units.PhaseSucceeded && begun.Sub(j.Ended) < turn:
 			alive = true
 		}
 	}
