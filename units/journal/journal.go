@@ -118,17 +118,15 @@ func parse(in io.Reader, wanted func(unit string) bool) (entries []units.Entry, 
 }
 
 // head keeps the beginning of what a program has to say.
-type head struct{ bytes.Buffer }
+type head struct{ text []byte }
 
-func (t *head) Write(p []byte) (int, error) {
-	if room := 512 - t.Len(); room > 0 {
-		t.Buffer.Write(p[:min(room, len(p))])
-	}
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(512-len(h.text), len(p))]...)
 	return len(p), nil
 }
 
-func (t *head) String() string {
-	if text := strings.TrimSpace(t.Buffer.String()); text != "" {
+func (h *head) String() string {
+	if text := strings.TrimSpace(string(h.text)); text != "" {
 		return ": " + text
 	}
 	return ""
