@@ -21,9 +21,12 @@ const Journalctl = "/usr/bin/journalctl"
 // kept of them. An entry is some 500 bytes of the first.
 const (
 	maxBytes   = 128 << 20
-	maxEntries = 100_000
+	maxEntries = 20_000
 	maxLine    = 64 << 10
 )
+
+// ours is in the name of every unit that can be hero_proc's.
+const ours = "hero-"
 
 // ErrTooMuch says that there was more than the bounds allow; the entries that
 // came before are there.
@@ -35,7 +38,8 @@ type Reader struct {
 	Program string
 }
 
-// Entries are PID 1's entries since a time, of the units that are wanted, the
+// Entries are PID 1's entries since a time, of those units of hero_proc's that
+// are wanted, the
 // oldest first. With an error those that could be read come too.
 func (r Reader) Entries(ctx context.Context, since time.Time, wanted func(unit string) bool) ([]units.Entry, error) {
 	ctx, stop := context.WithCancel(ctx)
@@ -105,6 +109,10 @@ func parse(in io.Reader, wanted func(unit string) bool) (entries []units.Entry, 
 			return entries, nil
 		case err != nil:
 			return entries, fmt.Errorf("cannot read what journalctl says: %w", err)
+		}
+		// Most are about other units, and reading JSON takes its time.
+		if !bytes.Contains(line, []byte(ours)) {
+			continue
 		}
 		e, ok := ParseEntry(bytes.TrimSuffix(line, []byte("\n")))
 		if !ok || !wanted(e.Unit) {

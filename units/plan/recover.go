@@ -133,7 +133,8 @@ func Lose(j units.Job, now time.Time) units.Job {
 
 // Missed says that the unit has been through more than the history has seen:
 // the activation that it follows is not the unit's any more, or systemd has
-// restarted the unit more often than there are attempts.
+// restarted the unit more often than there are attempts. It may say so of one
+// that was not, as the count is one ahead at times; looking costs little.
 func Missed(last *units.Job, u units.Unit, recorded bool) bool {
 	if last == nil || last.InvocationID == u.InvocationID || last.InvocationID == "" {
 		return false
@@ -141,7 +142,7 @@ func Missed(last *units.Job, u units.Unit, recorded bool) bool {
 	if !last.Phase.Terminal() {
 		return true
 	}
-	return !recorded && u.InvocationID != "" && u.Loaded() && u.Restarts > 0 && attempt(u) > last.Attempt+1
+	return !recorded && u.InvocationID != "" && u.Loaded() && int(u.Restarts) > last.Attempt
 }
 
 // turn is how long after the end of one action the next one of the same start

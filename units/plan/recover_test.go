@@ -166,7 +166,7 @@ func TestMissed(t *testing.T) {
 		{"a new start", job("failed", "a", 1), unit("active", "b", 0), false, false},
 		{"the next attempt", job("failed", "a", 1), unit("active", "b", 1), false, false},
 		{"the attempt after the next", job("failed", "a", 1), unit("active", "b", 2), false, true},
-		{"the next attempt has failed, and is counted on", job("failed", "a", 1), unit("failed", "b", 2), false, false},
+		{"the next attempt has failed, and may be counted on", job("failed", "a", 1), unit("failed", "b", 2), false, true},
 		{"one that is known", job("failed", "a", 1), unit("failed", "b", 7), true, false},
 		{"a count that was reset", job("failed", "a", 5), unit("active", "b", 1), false, false},
 		{"an earlier activation was ended and is gone", job("failed", "a", 1), units.Unit{Load: "not-found", Active: "inactive"}, false, false},

@@ -110,9 +110,8 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 	if before, ok := h.ending[u.Name]; ok {
 		recorded = recorded || before.InvocationID == u.InvocationID
 		if before.InvocationID != u.InvocationID && h.miss(u.Name, settled) {
-			return nil, nil, nil
-		}
-		if j := plan.ObserveEnding(before, u, now); j != nil {
+			// How it ended is in the journal; the new one goes on.
+		} else if j := plan.ObserveEnding(before, u, now); j != nil {
 			changes = append(changes, units.Record{Job: j})
 			h.ending[u.Name] = *j
 			if j.Phase.Terminal() {

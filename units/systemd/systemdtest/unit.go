@@ -195,7 +195,9 @@ func (s *Systemd) begin(u *unit) {
 	again := u.again
 	u.again = false
 	if s.limitHit(u) {
-		u.result = "start-limit-hit"
+		if u.result == "success" { // what it failed with before says more
+			u.result = "start-limit-hit"
+		}
 		s.set(u, "failed", "failed")
 		s.finish(u, "failed")
 		return
