@@ -1,17 +1,20 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 const selectJobs = `SELECT id, run_id, context_name, service_name, action, unit, attempt, phase, invocation_id,
-	main_pid, created_at, started_at, ended_at, result, exit_code, exit_status FROM jobs`
+	main_pid, created_at, started_at, ended_at, result, exit_code, exit_status,
+	cpu_nsec, memory_peak, io_read, io_written FROM jobs`
 
 // SaveJobs writes all of the records, or none. New jobs, and those that begin
 // a run, get their numbers. Created of a new job must be set. Error:
@@ -19,11 +22,16 @@ const selectJobs = `SELECT id, run_id, context_name, service_name, action, unit,
 func (s *Store) SaveJobs(ctx context.Context, records []units.Record) error {
 	saved := make([]units.Job, len(records))
 	err := s.write(ctx, "write the history", func(tx *sql.Tx) error {
+		runs := make(map[*units.Job]int64)
 		for i, r := range records {
 			saved[i] = *r.Job
+			if j := &saved[i]; j.Run == 0 && r.With != nil {
+				j.Run = cmp.Or(r.With.Run, runs[r.With])
+			}
 			if err := saveJob(ctx, tx, &saved[i], r.Origin); err != nil {
 				return err
 			}
+			runs[r.Job] = saved[i].Run
 		}
 		return nil
 	})
@@ -49,19 +57,22 @@ func saveJob(ctx context.Context, tx *sql.Tx, j *units.Job, origin units.Origin)
 		}
 	}
 	j.ID, err = insert(ctx, tx, `INSERT INTO jobs (run_id, context_name, service_name, action, unit, attempt, phase, invocation_id,
-		main_pid, created_at, started_at, ended_at, result, exit_code, exit_status)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		main_pid, created_at, started_at, ended_at, result, exit_code, exit_status, cpu_nsec, memory_peak, io_read, io_written)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		j.Run, j.Service.Context, j.Service.Name, j.Action, j.Unit, j.Attempt, j.Phase, j.InvocationID,
-		j.MainPID, micros(j.Created), micros(j.Started), micros(j.Ended), j.Result, j.ExitCode, j.ExitStatus)
+		j.MainPID, micros(j.Created), micros(j.Started), micros(j.Ended), j.Result, j.ExitCode, j.ExitStatus,
+		count(j.Used.CPU), count(j.Used.MemoryPeak), count(j.Used.IORead), count(j.Used.IOWritten))
 	return err
 }
 
 // updateJob writes what can change in a job's life; whose it is can't.
 func updateJob(ctx context.Context, tx *sql.Tx, j units.Job) error {
 	result, err := tx.ExecContext(ctx, `UPDATE jobs SET attempt = ?, phase = ?, invocation_id = ?, main_pid = ?,
-		started_at = ?, ended_at = ?, result = ?, exit_code = ?, exit_status = ? WHERE id = ?`,
+		started_at = ?, ended_at = ?, result = ?, exit_code = ?, exit_status = ?,
+		cpu_nsec = ?, memory_peak = ?, io_read = ?, io_written = ? WHERE id = ?`,
 		j.Attempt, j.Phase, j.InvocationID, j.MainPID,
-		micros(j.Started), micros(j.Ended), j.Result, j.ExitCode, j.ExitStatus, j.ID)
+		micros(j.Started), micros(j.Ended), j.Result, j.ExitCode, j.ExitStatus,
+		count(j.Used.CPU), count(j.Used.MemoryPeak), count(j.Used.IORead), count(j.Used.IOWritten), j.ID)
 	if err != nil {
 		return err
 	}
@@ -82,8 +93,11 @@ func (s *Store) Job(ctx context.Context, id int64) (units.Job, error) {
 
 // LiveJobs are the jobs that are not over, the oldest first.
 func (s *Store) LiveJobs(ctx context.Context) ([]units.Job, error) {
-	const doing = "read the live jobs"
-	rows, err := s.r.QueryContext(ctx, selectJobs+` WHERE phase IN ('pending', 'running') ORDER BY id`)
+	return s.jobs(ctx, "read the live jobs", selectJobs+` WHERE phase IN ('pending', 'running') ORDER BY id`)
+}
+
+func (s *Store) jobs(ctx context.Context, doing, query string, args ...any) ([]units.Job, error) {
+	rows, err := s.r.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, s.fail(ctx, doing, err)
 	}
@@ -106,9 +120,16 @@ func (s *Store) JobByInvocation(ctx context.Context, invocation string) (units.J
 	return s.oneJob(ctx, selectJobs+` WHERE invocation_id <> '' AND invocation_id = ?`, invocation)
 }
 
-// LastJob is the newest job of a unit; false if it never had one.
+// LastJob is the newest job of a unit; false if it never had one. One that was
+// missed and is written down late has a higher number than the one after it.
 func (s *Store) LastJob(ctx context.Context, unit string) (units.Job, bool, error) {
-	return s.oneJob(ctx, selectJobs+` WHERE unit = ? ORDER BY id DESC LIMIT 1`, unit)
+	return s.oneJob(ctx, selectJobs+` WHERE unit = ? ORDER BY created_at DESC, id DESC LIMIT 1`, unit)
+}
+
+// LastRun are the jobs of a service's newest run, the oldest first.
+func (s *Store) LastRun(ctx context.Context, id units.ID) ([]units.Job, error) {
+	return s.jobs(ctx, "read the last run of "+id.String(), selectJobs+` WHERE run_id =
+		(SELECT id FROM runs WHERE context_name = ? AND service_name = ? ORDER BY created_at DESC, id DESC LIMIT 1) ORDER BY id`, id.Context, id.Name)
 }
 
 func (s *Store) oneJob(ctx context.Context, query string, arg any) (units.Job, bool, error) {
@@ -124,9 +145,11 @@ func (s *Store) oneJob(ctx context.Context, query string, arg any) (units.Job, b
 
 func scanJob(row interface{ Scan(...any) error }) (units.Job, error) {
 	var j units.Job
-	var created, started, ended sql.NullInt64
+	var created, started, ended, cpu, memory, read, written sql.NullInt64
 	err := row.Scan(&j.ID, &j.Run, &j.Service.Context, &j.Service.Name, &j.Action, &j.Unit, &j.Attempt, &j.Phase, &j.InvocationID,
-		&j.MainPID, &created, &started, &ended, &j.Result, &j.ExitCode, &j.ExitStatus)
+		&j.MainPID, &created, &started, &ended, &j.Result, &j.ExitCode, &j.ExitStatus,
+		&cpu, &memory, &read, &written)
+	j.Used = units.Usage{CPU: fromCount(cpu), MemoryPeak: fromCount(memory), IORead: fromCount(read), IOWritten: fromCount(written)}
 	j.Created, j.Started, j.Ended = fromMicros(created), fromMicros(started), fromMicros(ended)
 	return j, err
 }
@@ -153,4 +176,13 @@ func fromMicros(n sql.NullInt64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(n.Int64).UTC()
+}
+
+// count is a number as the tables have it; "not counted" is NULL.
+func count(c units.Count) sql.NullInt64 {
+	return sql.NullInt64{Int64: int64(min(c.N, math.MaxInt64)), Valid: c.Known}
+}
+
+func fromCount(n sql.NullInt64) units.Count {
+	return units.Count{N: uint64(max(n.Int64, 0)), Known: n.Valid}
 }

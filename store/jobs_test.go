@@ -110,10 +110,11 @@ func TestJobsAreFoundByIndex(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
 	for query, index := range map[string]string{
-		selectJobs + ` WHERE phase IN ('pending', 'running') ORDER BY id`:         "jobs_live",
-		selectJobs + ` WHERE invocation_id <> '' AND invocation_id = 'x'`:         "jobs_invocation",
-		selectJobs + ` WHERE unit = 'x' ORDER BY id DESC LIMIT 1`:                 "jobs_unit",
-		`SELECT * FROM logs WHERE time BETWEEN 1 AND 2 ORDER BY time, id LIMIT 1`: "logs_time",
+		selectJobs + ` WHERE phase IN ('pending', 'running') ORDER BY id`:                                               "jobs_live",
+		selectJobs + ` WHERE invocation_id <> '' AND invocation_id = 'x'`:                                               "jobs_invocation",
+		selectJobs + ` WHERE unit = 'x' ORDER BY created_at DESC, id DESC LIMIT 1`:                                      "jobs_unit",
+		`SELECT id FROM runs WHERE context_name = 'x' AND service_name = 'y' ORDER BY created_at DESC, id DESC LIMIT 1`: "runs_service",
+		`SELECT * FROM logs WHERE time BETWEEN 1 AND 2 ORDER BY time, id LIMIT 1`:                                       "logs_time",
 	} {
 		rows, err := s.r.Query("EXPLAIN QUERY PLAN " + query)
 		if err != nil {
@@ -131,6 +132,70 @@ func TestJobsAreFoundByIndex(t *testing.T) {
 		}
 		if !slices.ContainsFunc(plan, func(d string) bool { return strings.Contains(d, index) }) || slices.ContainsFunc(plan, func(d string) bool { return strings.Contains(d, "TEMP B-TREE") }) {
 			t.Errorf("%s\nis planned as %q, want index %s and no sorting", query, plan, index)
+		}
+	}
+}
+
+// What systemd does not count is something else than nothing.
+func TestUsageGoesThroughTheStore(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	j := job("u", "a", units.PhaseFailed)
+	j.Used = units.Usage{CPU: units.Counted(7), IORead: units.Counted(0), IOWritten: units.Counted(1 << 63)}
+	save(t, s, j)
+	want := j.Used
+	want.IOWritten.N = 1<<63 - 1 // more than SQLite has
+	if got, err := s.Job(t.Context(), j.ID); err != nil || got.Used != want {
+		t.Errorf("usage is %+v, %v; want %+v", got.Used, err, want)
+	}
+	j.Used = units.Usage{MemoryPeak: units.Counted(3)}
+	save(t, s, j)
+	if got, err := s.Job(t.Context(), j.ID); err != nil || got.Used != j.Used {
+		t.Errorf("after an update usage is %+v, %v; want %+v", got.Used, err, j.Used)
+	}
+}
+
+// The jobs of one start are of one run, also when all of them are new.
+func TestJobsThatJoinARun(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	first, second, third := job("u", "a", units.PhaseRunning), job("u@x", "b", units.PhaseRunning), job("u@y", "c", units.PhaseRunning)
+	err := s.SaveJobs(t.Context(), []units.Record{{Job: first, Origin: units.OriginBoot}, {Job: second, With: first}, {Job: third, With: second}})
+	if err != nil || first.Run == 0 || second.Run != first.Run || third.Run != first.Run {
+		t.Fatalf("runs are %d, %d and %d, %v; want one", first.Run, second.Run, third.Run, err)
+	}
+	fourth := job("u@z", "d", units.PhaseRunning)
+	if err := s.SaveJobs(t.Context(), []units.Record{{Job: fourth, With: first}}); err != nil || fourth.Run != first.Run {
+		t.Errorf("a later job is of run %d, %v; want %d", fourth.Run, err, first.Run)
+	}
+	if run, err := s.LastRun(t.Context(), first.Service); err != nil || len(run) != 4 || run[3].ID != fourth.ID {
+		t.Errorf("the last run is %+v, %v", run, err)
+	}
+}
+
+// A job that was missed gets a number late, and is not the newest one for that.
+func TestLastJobIsTheOneThatBeganLast(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	now, missed := job("u", "a", units.PhaseRunning), job("u", "b", units.PhaseFailed)
+	missed.Created = now.Created.Add(-time.Second)
+	save(t, s, now, missed)
+	if got, ok, err := s.LastJob(t.Context(), "u"); err != nil || !ok || got.ID != now.ID {
+		t.Errorf("the last job is %+v, %v, %v; want %d", got, ok, err, now.ID)
+	}
+}
+
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	for _, want := range []time.Time{{}, time.UnixMicro(5).UTC(), time.UnixMicro(3).UTC()} {
+		if !want.IsZero() {
+			if err := s.SetMark(t.Context(), "history", want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := s.Mark(t.Context(), "history"); err != nil || !got.Equal(want) {
+			t.Errorf("the mark is %v, %v; want %v", got, err, want)
 		}
 	}
 }

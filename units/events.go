@@ -53,6 +53,7 @@ const (
 	EventBootStepFailed    EventCode = "boot-step-failed"
 	EventBusLost           EventCode = "bus-lost"
 	EventBusBack           EventCode = "bus-back"
+	EventJournalUnreadable EventCode = "journal-unreadable"
 )
 
 // EventInfo is a row of the event table.
@@ -83,6 +84,7 @@ var Events = []EventInfo{
 	{EventBootStepFailed, "ba81184fb777427cb9bd098e5282ef35", LevelError},
 	{EventBusLost, "5922da093d9641d3915106f2f4ab2eef", LevelWarning},
 	{EventBusBack, "b24bcf568b7840a090313ed584ba862e", LevelInfo},
+	{EventJournalUnreadable, "f22ec03f94a6420cbc13c44ea65a4023", LevelWarning},
 }
 
 // Info is the code's row of the table; ok is false for a code that has none.

@@ -56,6 +56,7 @@ type Job struct {
 	Result     string
 	ExitCode   int32 // as in [Unit]
 	ExitStatus int32
+	Used       Usage
 }
 
 // Record is a job to be written to the history. A job without a number is a
@@ -63,4 +64,7 @@ type Job struct {
 type Record struct {
 	Job    *Job
 	Origin Origin
+	// With is a job whose run a new job without a run joins: one that has a
+	// run, or is written before it by the same call.
+	With *Job
 }

@@ -47,14 +47,24 @@ type Unit struct {
 	ExitStatus   int32 // ExecMainStatus: exit status, or signal number
 	Restarts     uint32
 	ActiveSince  time.Time // ActiveEnterTimestamp; zero when never active
+	BegunAt      time.Time // ExecMainStartTimestamp; zero before
 	ExitedAt     time.Time // ExecMainExitTimestamp; zero while it runs
 	ChangedAt    time.Time // StateChangeTimestamp
 	// Digest is that of the definition that the unit was loaded with.
-	Digest string
-	CPU    time.Duration // CPUUsageNSec; 0 when systemd does not count it
+	Digest     string
+	CPU        time.Duration // CPUUsageNSec; 0 when systemd does not count it
+	MemoryPeak Count         // bytes; systemd 254 or later
+	IORead     Count         // bytes
+	IOWritten  Count         // bytes
 	// Reading numbers the readings in the order in which they were asked for:
 	// answers may overtake each other.
 	Reading uint64
+}
+
+// Used is what the unit's last activation has used. A program that ran has
+// used the CPU, so 0 is "not counted" there.
+func (u Unit) Used() Usage {
+	return Usage{Count{uint64(u.CPU), u.CPU > 0}, u.MemoryPeak, u.IORead, u.IOWritten}
 }
 
 // Loaded says that systemd has the unit.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 // Field is one entry of an a{sv}, or one property: its name, its D-Bus type,
@@ -17,6 +19,8 @@ type Field[T any] struct {
 	sig dbus.Signature // of Type
 	get func(*T) any
 	set func(*T, any) bool // false: the value is of another type
+	// unset says that the value is what a missing key decodes to.
+	unset func(any) bool
 }
 
 // Table converts between a T and an a{sv}.
@@ -31,13 +35,13 @@ func (t Table[T]) Encode(v T) map[string]dbus.Variant {
 	return m
 }
 
-// EncodeRow is v as a row of an aa{sv}: a key whose value is its type's zero
-// is left out. Most are, and a list of a thousand is answered in a third of
+// EncodeRow is v as a row of an aa{sv}: a key whose value is its type's zero,
+// or "not counted", is left out. Most are, and a list of a thousand is answered in a third of
 // the time.
 func (t Table[T]) EncodeRow(v T) map[string]dbus.Variant {
 	m := make(map[string]dbus.Variant, len(t)/2)
 	for _, f := range t {
-		if value := f.get(&v); !zero(value) {
+		if value := f.get(&v); !f.unset(value) {
 			m[f.Name] = f.variant(value)
 		}
 	}
@@ -111,10 +115,11 @@ func (t Table[T]) DecodeAll(ms []map[string]dbus.Variant) ([]T, error) {
 func field[T, G, W any](name string, at func(*T) *G, out func(G) W, in func(W) G) Field[T] {
 	sig := dbus.SignatureOf(*new(W))
 	return Field[T]{
-		Name: name,
-		Type: sig.String(),
-		sig:  sig,
-		get:  func(t *T) any { return out(*at(t)) },
+		Name:  name,
+		Type:  sig.String(),
+		sig:   sig,
+		unset: zero,
+		get:   func(t *T) any { return out(*at(t)) },
 		set: func(t *T, v any) bool {
 			w, ok := v.(W)
 			if ok {
@@ -160,13 +165,37 @@ func Moment(µs uint64) time.Time {
 	return time.UnixMicro(int64(min(µs, math.MaxInt64)))
 }
 
+// NotCounted is what systemd itself puts for a number that it does not count:
+// org.freedesktop.systemd1(5), CPUUsageNSec.
+const NotCounted uint64 = math.MaxUint64
+
+// count is a number that systemd may not count.
+func count[T any](name string, at func(*T) *units.Count) Field[T] {
+	f := field(name, at,
+		func(c units.Count) uint64 {
+			if !c.Known {
+				return NotCounted
+			}
+			return c.N
+		},
+		func(n uint64) units.Count {
+			if n == NotCounted {
+				return units.Count{}
+			}
+			return units.Counted(n)
+		})
+	f.unset = func(v any) bool { return v == NotCounted }
+	return f
+}
+
 // rows is a list of structs, as an aa{sv}.
 func rows[T, R any](name string, table Table[R], at func(*T) *[]R) Field[T] {
 	return Field[T]{
-		Name: name,
-		Type: "aa{sv}",
-		sig:  dbus.ParseSignatureMust("aa{sv}"),
-		get:  func(t *T) any { return table.EncodeAll(*at(t)) },
+		Name:  name,
+		Type:  "aa{sv}",
+		sig:   dbus.ParseSignatureMust("aa{sv}"),
+		unset: zero,
+		get:   func(t *T) any { return table.EncodeAll(*at(t)) },
 		set: func(t *T, v any) bool {
 			ms, ok := v.([]map[string]dbus.Variant)
 			if !ok {
@@ -184,11 +213,12 @@ func within[T, P any](table Table[P], at func(*T) *P) Table[T] {
 	lifted := make(Table[T], len(table))
 	for i, f := range table {
 		lifted[i] = Field[T]{
-			Name: f.Name,
-			Type: f.Type,
-			sig:  f.sig,
-			get:  func(t *T) any { return f.get(at(t)) },
-			set:  func(t *T, v any) bool { return f.set(at(t), v) },
+			Name:  f.Name,
+			Type:  f.Type,
+			sig:   f.sig,
+			unset: f.unset,
+			get:   func(t *T) any { return f.get(at(t)) },
+			set:   func(t *T, v any) bool { return f.set(at(t), v) },
 		}
 	}
 	return lifted

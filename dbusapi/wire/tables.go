@@ -21,10 +21,14 @@ var Unit = Table[units.Unit]{
 	plain("ExitStatus", func(u *units.Unit) *int32 { return &u.ExitStatus }),
 	plain("Restarts", func(u *units.Unit) *uint32 { return &u.Restarts }),
 	moment("ActiveSince", func(u *units.Unit) *time.Time { return &u.ActiveSince }),
+	moment("BegunAt", func(u *units.Unit) *time.Time { return &u.BegunAt }),
 	moment("ExitedAt", func(u *units.Unit) *time.Time { return &u.ExitedAt }),
 	moment("ChangedAt", func(u *units.Unit) *time.Time { return &u.ChangedAt }),
 	text("Digest", func(u *units.Unit) *string { return &u.Digest }),
 	number[units.Unit, time.Duration, uint64]("CPUUsageNSec", func(u *units.Unit) *time.Duration { return &u.CPU }),
+	count("MemoryPeak", func(u *units.Unit) *units.Count { return &u.MemoryPeak }),
+	count("IOReadBytes", func(u *units.Unit) *units.Count { return &u.IORead }),
+	count("IOWriteBytes", func(u *units.Unit) *units.Count { return &u.IOWritten }),
 }
 
 // Action is one action of a service and its unit.
@@ -78,6 +82,10 @@ var Job = Table[units.Job]{
 	text("Result", func(j *units.Job) *string { return &j.Result }),
 	plain("ExitCode", func(j *units.Job) *int32 { return &j.ExitCode }),
 	plain("ExitStatus", func(j *units.Job) *int32 { return &j.ExitStatus }),
+	count("CPUUsageNSec", func(j *units.Job) *units.Count { return &j.Used.CPU }),
+	count("MemoryPeak", func(j *units.Job) *units.Count { return &j.Used.MemoryPeak }),
+	count("IOReadBytes", func(j *units.Job) *units.Count { return &j.Used.IORead }),
+	count("IOWriteBytes", func(j *units.Job) *units.Count { return &j.Used.IOWritten }),
 }
 
 // LogEntry is a row of QueryLogs.

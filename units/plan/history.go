@@ -48,13 +48,32 @@ func Observe(last *units.Job, u units.Unit, recorded, stopping bool, now time.Ti
 	if !invoked || !u.Loaded() || (last != nil && last.InvocationID == u.InvocationID) {
 		return c
 	}
-	begin := units.Job{Unit: u.Name, Attempt: 1, Created: now}
-	if last != nil && u.Restarts > 0 {
-		// systemd's own restart: a further attempt of the same run.
-		begin.Run, begin.Attempt = last.Run, last.Attempt+1
+	begin := units.Job{Unit: u.Name, Attempt: attempt(u), Created: now}
+	if !u.BegunAt.IsZero() && u.BegunAt.Before(now) {
+		begin.Created = u.BegunAt
+	}
+	if last != nil && u.Restarts > 0 && last.Phase != units.PhaseCanceled {
+		// systemd's own restart: a further attempt of the same run. A job that
+		// was stopped is of an earlier one.
+		begin.Run, begin.Attempt = last.Run, max(last.Attempt+1, attempt(u))
 	}
 	c.Begin = attach(begin, u, stopping, now)
 	return c
+}
+
+// attempt is which activation of its run the unit's one is at least, by
+// systemd's count. Once it has ended, the count may have the next one already,
+// also one that the start limit has refused.
+func attempt(u units.Unit) int {
+	n := int(u.Restarts)
+	if n > 0 && hasEnded(u) {
+		n--
+	}
+	return n + 1
+}
+
+func hasEnded(u units.Unit) bool {
+	return u.Active == "failed" || u.Active == "inactive" || u.Sub == "auto-restart"
 }
 
 // ObserveEnding is the job that a restart, which somebody asked for, is
@@ -80,12 +99,13 @@ func attach(j units.Job, u units.Unit, stopping bool, now time.Time) *units.Job 
 func follow(j units.Job, u units.Unit, stopping bool, now time.Time) *units.Job {
 	next := j
 	next.MainPID = u.MainPID
-	ended := u.Active == "failed" || u.Active == "inactive" || u.Sub == "auto-restart"
+	ended := hasEnded(u)
 	oneshotDone := u.Active == "active" && u.Sub == "exited"
 	switch {
 	case ended || oneshotDone:
 		next.MainPID = 0
 		next.Result, next.ExitCode, next.ExitStatus = u.Result, u.ExitCode, u.ExitStatus
+		next.Used = u.Used()
 		next.Ended = u.ExitedAt
 		if next.Ended.IsZero() {
 			next.Ended = now
@@ -102,6 +122,8 @@ func follow(j units.Job, u units.Unit, stopping bool, now time.Time) *units.Job 
 		}
 		if next.Started.IsZero() && oneshotDone {
 			next.Started = next.Ended
+		} else if next.Started.IsZero() && !u.BegunAt.IsZero() && !u.ActiveSince.Before(u.BegunAt) {
+			next.Started = u.ActiveSince // nobody looked while it ran
 		}
 	case u.Active == "active" || u.Active == "reloading":
 		next.Phase = units.PhaseRunning

@@ -85,9 +85,11 @@ func (s *Supervisor) back(ctx context.Context) bool {
 }
 
 // recover reads every unit of hero_proc's, and brings the history up to date
-// with them: what runs is adopted by its invocation, what has ended is closed.
+// with them: what runs is adopted by its invocation, what has ended is closed
+// with what the journal tells of its end.
 // Its error is systemd's; a history that can't be written stops nothing.
 func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error) {
+	at := s.Now()
 	listed, err := s.Systemd.Units(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the units: %w", err)
@@ -121,14 +123,18 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
 		}
 	}
-	s.history.observe(ctx, seen...)
+	s.settle(ctx, live, loaded, at, nil)
+	s.history.observeAll(ctx, true, seen)
 	// A start that was asked for and never came to an activation, and that
-	// systemd knows nothing of, went down with its connection.
+	// systemd knows nothing of, went down with its connection, or with the
+	// daemon before this one.
 	for _, j := range live {
-		if u := loaded[j.Unit]; j.InvocationID == "" && !u.Alive() && u.JobID == 0 {
+		u := loaded[j.Unit]
+		if j.InvocationID == "" && u.JobID == 0 && (!u.Alive() || j.Created.Before(s.started)) {
 			s.history.end(ctx, j, units.PhaseLost, "")
 		}
 	}
+	s.setMark(ctx, at)
 	s.Logger.Info("recovered", "units", len(loaded), "live_jobs", len(live))
 	return loaded, nil
 }

@@ -21,6 +21,10 @@ type history struct {
 	logger *slog.Logger
 	now    func() time.Time
 	saved  func(jobs []int64)
+	// service is what is registered.
+	service func(units.ID) (units.Service, bool)
+	// journal says that there is one that can tell what was missed.
+	journal bool
 
 	mu sync.Mutex
 	// seen has the moment, as pid1 counts them, at which each unit was last
@@ -37,14 +41,20 @@ type history struct {
 	stopping map[string]bool
 	// booting has the units that the boot starts.
 	booting map[string]bool
+	// missed has the units that have been through more than was seen, and gap
+	// gets a value with each. stirred says that any unit was looked at.
+	missed  map[string]bool
+	gap     chan struct{}
+	stirred bool
 	// changed is closed, and replaced, when any job changes.
 	changed chan struct{}
 }
 
-func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time.Time, saved func(jobs []int64)) *history {
+func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time.Time, saved func(jobs []int64),
+	service func(units.ID) (units.Service, bool), journal bool) *history {
 	return &history{
-		store: store, pid1: pid1, logger: logger, now: now, saved: saved,
-		seen: map[string]uint64{},
+		store: store, pid1: pid1, logger: logger, now: now, saved: saved, service: service, journal: journal,
+		seen: map[string]uint64{}, missed: map[string]bool{}, gap: make(chan struct{}, 1),
 		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{},
 		stopping: map[string]bool{}, booting: map[string]bool{},
 		changed: make(chan struct{}),
@@ -52,72 +62,93 @@ func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time
 }
 
 // observe writes down what the units, read in full, mean for their jobs: all
-// of it in one transaction.
-func (h *history) observe(ctx context.Context, us ...units.Unit) {
+// of it in one transaction. A unit that has been through more than was seen is
+// left to those who look into the journal: see missed.
+func (h *history) observe(ctx context.Context, us ...units.Unit) { h.observeAll(ctx, false, us) }
+
+// observeAll is observe; settled says that the journal has been looked into,
+// and that what is not known by now stays so.
+func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var records []units.Record
+	h.stirred = h.stirred || len(us) > 0
+	// Ends come before beginnings: what is a part of a start that is over
+	// must not join it.
+	var ends, begins []units.Record
 	for _, u := range us {
-		of, err := h.observeOne(ctx, u)
+		of, begin, err := h.observeOne(ctx, u, settled)
 		if err != nil {
 			h.logger.Error("cannot read the history, ignoring: the unit's next change will", "unit", u.Name, "error", err)
 		}
-		records = append(records, of...)
+		ends = append(ends, of...)
+		if begin != nil {
+			begins = append(begins, *begin)
+		}
 	}
-	h.save(ctx, records)
+	h.group(ctx, ends, begins)
+	h.save(ctx, append(ends, begins...))
 }
 
-func (h *history) observeOne(ctx context.Context, u units.Unit) ([]units.Record, error) {
+// observeOne gives the changes of known jobs, and a new one.
+func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (changes []units.Record, begin *units.Record, err error) {
 	ref, ok := units.ParseUnit(u.Name)
 	if !ok {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if u.Reading < h.seen[u.Name] {
 		// It was read while somebody else's reading was written down, so it
 		// may be the older one of the two.
 		fresh, err := h.pid1.Unit(ctx, u.Name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		u = fresh
 	}
 	h.seen[u.Name] = h.pid1.moment()
 	last, err := h.lastOf(ctx, u.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	recorded := false
 	if u.InvocationID != "" && (last == nil || last.InvocationID != u.InvocationID) {
-		if _, recorded, err = h.store.JobByInvocation(ctx, u.InvocationID); err != nil {
-			return nil, err
+		var known units.Job
+		if known, recorded, err = h.store.JobByInvocation(ctx, u.InvocationID); err != nil {
+			return nil, nil, err
+		}
+		// Whatever else there is, the job that the unit runs is the one to follow.
+		if recorded && !known.Phase.Terminal() && last != nil && last.Phase.Terminal() {
+			last, recorded = &known, false
 		}
 	}
 	now := h.now()
-	var records []units.Record
 	if before, ok := h.ending[u.Name]; ok {
 		recorded = recorded || before.InvocationID == u.InvocationID
-		if j := plan.ObserveEnding(before, u, now); j != nil {
-			records = append(records, units.Record{Job: j})
+		if before.InvocationID != u.InvocationID && h.miss(u.Name, settled) {
+			// How it ended is in the journal; the new one goes on.
+		} else if j := plan.ObserveEnding(before, u, now); j != nil {
+			changes = append(changes, units.Record{Job: j})
 			h.ending[u.Name] = *j
 			if j.Phase.Terminal() {
 				delete(h.ending, u.Name)
 			}
 		}
 	}
+	if plan.Missed(last, u, recorded) && h.miss(u.Name, settled) {
+		return nil, nil, nil
+	}
 	if u.Active == "deactivating" && u.JobID != 0 {
 		h.stopping[u.Name] = true
 	}
 	change := plan.Observe(last, u, recorded, h.stopping[u.Name], now)
 	if change.Update != nil {
-		records = append(records, units.Record{Job: change.Update})
+		changes = append(changes, units.Record{Job: change.Update})
 	}
-	if begin := change.Begin; begin != nil {
-		begin.Service, begin.Action = ref.ID, ref.Action
-		origin := units.OriginSystemd
-		if h.booting[u.Name] {
-			origin = units.OriginBoot
+	if change.Begin != nil {
+		change.Begin.Service, change.Begin.Action = ref.ID, h.action(ref)
+		begin = &units.Record{Job: change.Begin, Origin: units.OriginSystemd}
+		if h.booting[u.Name] || h.booting[ref.ID.Unit()] {
+			begin.Origin = units.OriginBoot
 		}
-		records = append(records, units.Record{Job: begin, Origin: origin})
 	}
 	// What the boot queued may still wait for what it requires.
 	if u.InvocationID != "" && !recorded || !u.Alive() && u.JobID == 0 {
@@ -126,7 +157,19 @@ func (h *history) observeOne(ctx context.Context, u units.Unit) ([]units.Record,
 	if u.Alive() && change.Begin != nil || u.Active == "inactive" || u.Active == "failed" {
 		delete(h.stopping, u.Name)
 	}
-	return records, nil
+	return changes, begin, nil
+}
+
+// action is the name of the action that a unit is of: the primary one's is not
+// in the unit's name.
+func (h *history) action(ref units.UnitRef) string {
+	if ref.Action != "" {
+		return ref.Action
+	}
+	if s, ok := h.service(ref.ID); ok && s.Primary() >= 0 {
+		return s.Actions[s.Primary()].Name
+	}
+	return ""
 }
 
 // lastOf is the newest job of a unit, nil when it never had one.

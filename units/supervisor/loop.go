@@ -48,6 +48,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if !s.resyncDue && !s.incomplete {
 		retry.Stop()
 	}
+	if s.Past != nil {
+		s.tasks.Go(func() { s.keepHistory(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():

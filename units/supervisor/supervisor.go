@@ -62,6 +62,11 @@ type Store interface {
 	LiveJobs(ctx context.Context) ([]units.Job, error)
 	JobByInvocation(ctx context.Context, invocation string) (units.Job, bool, error)
 	LastJob(ctx context.Context, unit string) (units.Job, bool, error)
+	// LastRun are the jobs of a service's newest run.
+	LastRun(ctx context.Context, id units.ID) ([]units.Job, error)
+	// Mark is how far something was done; zero if that was never noted.
+	Mark(ctx context.Context, name string) (time.Time, error)
+	SetMark(ctx context.Context, name string, at time.Time) error
 	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
 	PruneLogs(ctx context.Context, filter units.LogFilter) (int64, error)
 	// BackUpIfChanged makes a backup when a definition has changed since the last one.
@@ -73,6 +78,12 @@ type Journal interface {
 	Send(units.Event) error
 	// Sync returns when everything sent before is in the journal, on disk.
 	Sync(ctx context.Context) error
+}
+
+// Past is what PID 1 has written in the journal about units, since a time. With
+// an error comes what could be read.
+type Past interface {
+	Entries(ctx context.Context, since time.Time, wanted func(unit string) bool) ([]units.Entry, error)
 }
 
 // LogQueue is the bounded queue before the logs table.
@@ -102,7 +113,9 @@ type Options struct {
 	Store   Store
 	Systemd Systemd
 	Journal Journal
-	Queue   LogQueue
+	// Past may be nil: then what was not seen is lost.
+	Past  Past
+	Queue LogQueue
 	// Notify tells the service manager a state: sd_notify(3).
 	Notify func(state string)
 	// Watchdog is how often the service manager wants to hear of us; 0 is never.
@@ -144,7 +157,9 @@ type Supervisor struct {
 	// resyncDue says that a reading of all units has failed, and is to be
 	// done again.
 	resyncDue bool
-	reading   singleflight.Group
+	// marked is the mark of the history, in nanoseconds since 1970.
+	marked  atomic.Int64
+	reading singleflight.Group
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -175,7 +190,8 @@ func New(o Options) *Supervisor {
 	s.touched = newTouched()
 	pid1 := &ordered{Systemd: o.Systemd}
 	s.Systemd = pid1
-	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) })
+	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) },
+		func(id units.ID) (units.Service, bool) { return s.graph.Load().Service(id) }, o.Past != nil)
 	s.graph.Store(plan.NewGraph(nil))
 	return s
 }

@@ -27,13 +27,16 @@ type world struct {
 	dir  string
 	// wrap may stand between the next daemons and systemd; nil doesn't.
 	wrap func(supervisor.Systemd) supervisor.Systemd
+	// past is the journal that the next daemons read.
+	past supervisor.Past
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
 	bus := privatebus.Start(t)
-	return &world{t: t, bus: bus, pid1: systemdtest.Start(t, bus), dir: t.TempDir()}
+	pid1 := systemdtest.Start(t, bus)
+	return &world{t: t, bus: bus, pid1: pid1, past: pid1, dir: t.TempDir()}
 }
 
 // daemon is a running supervisor: the real store, the real adapter.
@@ -101,7 +104,7 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 		pid1 = w.wrap(pid1)
 	}
 	d.Supervisor = supervisor.New(supervisor.Options{
-		Store: db, Systemd: pid1, Journal: d, Queue: queue, Notify: d.notify, Policy: p, Found: found,
+		Store: db, Systemd: pid1, Journal: d, Past: w.past, Queue: queue, Notify: d.notify, Policy: p, Found: found,
 		Version: "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
 	})
 	if err := d.Load(ctx); err != nil {

@@ -112,11 +112,24 @@ func unitOf(name string, p map[string]any) units.Unit {
 		ExitStatus:   get[int32](p, "ExecMainStatus"),
 		Restarts:     get[uint32](p, "NRestarts"),
 		ActiveSince:  timestamp(p, "ActiveEnterTimestamp"),
+		BegunAt:      timestamp(p, "ExecMainStartTimestamp"),
 		ExitedAt:     timestamp(p, "ExecMainExitTimestamp"),
 		ChangedAt:    timestamp(p, "StateChangeTimestamp"),
 		Digest:       transient.DigestOf(get[[][]byte](p, "LogExtraFields")),
 		CPU:          time.Duration(number(p, "CPUUsageNSec")),
+		MemoryPeak:   count(p, "MemoryPeak"), // 254+
+		IORead:       count(p, "IOReadBytes"),
+		IOWritten:    count(p, "IOWriteBytes"),
 	}
+}
+
+// count reads what systemd may mark as "not set", or may not know at all.
+func count(p map[string]any, name string) units.Count {
+	n, ok := p[name].(uint64)
+	if !ok || n == math.MaxUint64 {
+		return units.Count{}
+	}
+	return units.Counted(n)
 }
 
 // get is zero for a property that this systemd lacks.

@@ -127,6 +127,9 @@ func (c *call) jobShow(ctx context.Context, cc *cli.Context) error {
 			c.field(t.name, fmt.Sprintf("%s; %s ago", c.when(t.at), c.ago(t.at)))
 		}
 	}
+	if j.InvocationID != "" {
+		c.usage(j.Used)
+	}
 	if j.MainPID != 0 {
 		c.field("Main PID", fmt.Sprint(j.MainPID))
 	}
@@ -231,6 +234,11 @@ type jobView struct {
 	Result       string    `json:"result"`
 	ExitCode     int32     `json:"exit_code"`
 	ExitStatus   int32     `json:"exit_status"`
+	// null where systemd does not count it
+	CPU        *uint64 `json:"cpu_nsec"`
+	MemoryPeak *uint64 `json:"memory_peak_bytes"`
+	IORead     *uint64 `json:"io_read_bytes"`
+	IOWritten  *uint64 `json:"io_written_bytes"`
 }
 
 func viewJob(j units.Job) jobView {
@@ -239,5 +247,47 @@ func viewJob(j units.Job) jobView {
 		Attempt: j.Attempt, Phase: string(j.Phase), InvocationID: j.InvocationID, MainPID: j.MainPID,
 		Created: j.Created, Started: j.Started, Ended: j.Ended,
 		Result: j.Result, ExitCode: j.ExitCode, ExitStatus: j.ExitStatus,
+		CPU: counted(j.Used.CPU), MemoryPeak: counted(j.Used.MemoryPeak),
+		IORead: counted(j.Used.IORead), IOWritten: counted(j.Used.IOWritten),
 	}
+}
+
+// counted is a number for JSON, where null is "not counted".
+func counted(n units.Count) *uint64 {
+	if !n.Known {
+		return nil
+	}
+	return &n.N
+}
+
+// usage shows what a job has used.
+func (c *call) usage(u units.Usage) {
+	for _, row := range []struct {
+		name string
+		of   units.Count
+		show func(uint64) string
+	}{
+		{"CPU", u.CPU, func(n uint64) string { return time.Duration(n).Round(time.Millisecond).String() }},
+		{"Memory peak", u.MemoryPeak, byteSize},
+		{"IO read", u.IORead, byteSize},
+		{"IO written", u.IOWritten, byteSize},
+	} {
+		if row.of.Known {
+			c.field(row.name, row.show(row.of.N))
+		} else {
+			c.field(row.name, "not counted")
+		}
+	}
+}
+
+// byteSize is a number of bytes in systemd's own units: 1K is 1024.
+func byteSize(n uint64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	f, i := float64(n), -1
+	for f >= 1024 && i < 5 {
+		f, i = f/1024, i+1
+	}
+	return fmt.Sprintf("%.1f%c", f, "KMGTPE"[i])
 }

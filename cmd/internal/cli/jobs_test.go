@@ -63,7 +63,8 @@ func newJobsAPI() *jobsAPI {
 	return &jobsAPI{
 		jobs: []units.Job{
 			{ID: 41, Run: 7, Service: id("core", "hero_db"), Action: "main", Unit: "hero-core-hero_db.service", Attempt: 2, Phase: units.PhaseRunning,
-				InvocationID: strings.Repeat("ab", 16), MainPID: 812, Created: jobsNow.Add(-2 * time.Hour), Started: jobsNow.Add(-time.Hour)},
+				InvocationID: strings.Repeat("ab", 16), MainPID: 812, Created: jobsNow.Add(-2 * time.Hour), Started: jobsNow.Add(-time.Hour),
+				Used: units.Usage{CPU: units.Counted(1_234_567_890), IORead: units.Counted(0), IOWritten: units.Counted(5 << 19)}},
 			{ID: 42, Run: 8, Service: id("lab", "web"), Action: "main", Unit: "hero-lab-web.service", Attempt: 1, Phase: units.PhasePending, Created: jobsNow.Add(-3 * time.Second)},
 			{ID: 43, Run: 9, Service: id("lab", "once"), Action: "main", Unit: "hero-lab-once.service", Attempt: 1, Phase: units.PhaseFailed,
 				Created: jobsNow.Add(-time.Minute), Ended: jobsNow.Add(-30 * time.Second), Result: "exit-code", ExitCode: 1, ExitStatus: 3},
@@ -114,6 +115,10 @@ func TestJobsContextsAndMetrics(t *testing.T) {
        Phase: running
    Asked for: 2026-01-02 13:04:05; 2h 0min ago
        Ready: 2026-01-02 14:04:05; 1h 0min ago
+         CPU: 1.235s
+ Memory peak: not counted
+     IO read: 0B
+  IO written: 2.5M
     Main PID: 812
   Invocation: abababababababababababababababab
         Logs: journalctl _SYSTEMD_INVOCATION_ID=abababababababababababababababab

@@ -24,6 +24,7 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
 	"forge.ourworld.tf/lhumina_code/hero_proc/store"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/journal"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/supervisor"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/systemd"
 )
@@ -106,7 +107,7 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		logger.Warn("cannot read the watchdog's interval, ignoring: it is off", "error", err)
 	}
 	sup := supervisor.New(supervisor.Options{
-		Store: db, Systemd: manager, Journal: systemJournal{logger}, Queue: queue,
+		Store: db, Systemd: manager, Journal: systemJournal{logger}, Past: journal.Reader{}, Queue: queue,
 		Notify: notify, Watchdog: watchdog, Policy: settings.policy, Found: found,
 		Version: version, Logger: logger, Now: time.Now,
 	})

@@ -22,6 +22,7 @@ var rules = []struct {
 	{pkg: "units/plan", may: []string{"units"}, why: "decisions are pure", without: []string{"os", "os/exec", "net", "log", "log/slog", "database/sql", "context", "sync"}},
 	{pkg: "units/transient", may: []string{"units"}, why: "the mapping is pure", without: []string{"os", "os/exec", "net", "log", "log/slog", "database/sql", "context", "sync"}},
 	{pkg: "units/systemd", may: []string{"units", "units/transient", "integration/privatebus"}, others: []string{"github.com/coreos/go-systemd", "github.com/godbus/dbus"}, why: "the adapter decides nothing"},
+	{pkg: "units/journal", may: []string{"units"}, why: "it reads what PID 1 wrote, and decides nothing"},
 	{pkg: "units/supervisor", may: []string{"units", "units/plan", "units/transient"}, others: []string{"golang.org/x/sync"}, why: "it declares the interfaces that it needs"},
 	{pkg: "dbusapi", may: []string{"units", "dbusapi/…", "dbusapi", "integration/privatebus"}, others: []string{"github.com/godbus/dbus"}, why: "it knows a controller, not the supervisor or the store"},
 	{pkg: "store", may: []string{"units", "store/…"}, others: []string{"github.com/mattn/go-sqlite3"}, why: "it keeps what it is given"},

@@ -132,10 +132,10 @@ func (s *Systemd) schedule() {
 		j.running = true
 		switch u := j.unit; {
 		case j.kind == stopJob:
-			s.halt(u)
+			s.halt(u, stopJob)
 			s.finish(u, "done")
 		case j.kind == restartJob:
-			s.halt(u)
+			s.halt(u, restartJob)
 			j.kind = startJob
 			s.begin(u)
 		case u.active == "active":

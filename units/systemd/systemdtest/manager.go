@@ -346,6 +346,7 @@ func (u *unit) answer(iface string) map[string]dbus.Variant {
 	put("Service", "MainPID", u.pid)
 	put("Service", "ExecMainCode", u.code)
 	put("Service", "ExecMainStatus", u.status)
+	put("Service", "ExecMainStartTimestamp", µs(u.begunAt))
 	put("Service", "ExecMainExitTimestamp", µs(u.exitedAt))
 	put("Service", "NRestarts", u.restarts)
 	put("Service", "CPUUsageNSec", ^uint64(0)) // not set

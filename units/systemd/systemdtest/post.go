@@ -58,6 +58,7 @@ func (s *Systemd) post(u *unit) {
 func (s *Systemd) posted(u *unit, result string) {
 	if result == "success" && u.pid != 0 {
 		s.set(u, "active", "running")
+		s.write(u, units.EntryStarted, jobType(startJob))
 		s.finish(u, "done")
 		return
 	}

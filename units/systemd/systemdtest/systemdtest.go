@@ -26,6 +26,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/integration/privatebus"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 // Systemd is a running fake.
@@ -47,6 +48,7 @@ type Systemd struct {
 	subscribers map[string]bool // unique names
 	hung        map[string]bool // units
 	calls       map[string]int
+	journal     []units.Entry
 }
 
 // Start starts a systemd 252 on the bus. It ends with the test; when the bus

@@ -11,6 +11,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
@@ -45,6 +46,7 @@ type unit struct {
 	again               bool        // the next start is Restart='s
 	starts              []time.Time // those that the start limit counts
 	upSince, exitedAt   time.Time
+	begunAt             time.Time
 	changed             time.Time
 }
 
@@ -193,7 +195,9 @@ func (s *Systemd) begin(u *unit) {
 	again := u.again
 	u.again = false
 	if s.limitHit(u) {
-		u.result = "start-limit-hit"
+		if u.result == "success" { // what it failed with before says more
+			u.result = "start-limit-hit"
+		}
 		s.set(u, "failed", "failed")
 		s.finish(u, "failed")
 		return
@@ -206,7 +210,9 @@ func (s *Systemd) begin(u *unit) {
 	rand.Read(u.invocation[:])
 	s.lastPID++
 	u.pid, u.code, u.status, u.result, u.exitedAt, u.said = s.lastPID, 0, 0, "success", time.Time{}, ""
+	u.begunAt = time.Now()
 	s.set(u, "activating", "start")
+	s.write(u, units.EntryStarting, jobType(startJob))
 
 	argv, kind := u.argv("ExecStart"), get[string](u, "Type")
 	program := filepath.Base(argv[0])
@@ -265,6 +271,7 @@ func (s *Systemd) up(u *unit) {
 		return
 	}
 	s.set(u, "active", "running")
+	s.write(u, units.EntryStarted, jobType(startJob))
 	s.finish(u, "done")
 }
 
@@ -275,6 +282,7 @@ func (s *Systemd) exit(u *unit, e end) {
 		e.result = "protocol"
 	}
 	u.pid, u.code, u.status, u.result, u.exitedAt = 0, e.code, e.status, e.result, time.Now()
+	s.writeExit(u)
 	if u.sub != "start-post" { // which is waited for all the same
 		s.settle(u, starting)
 	}
@@ -285,13 +293,16 @@ func (s *Systemd) settle(u *unit, starting bool) {
 	switch {
 	case u.result != "success":
 		s.set(u, "failed", "failed")
+		s.judge(u)
 	case get[bool](u, "RemainAfterExit"):
 		s.set(u, "active", "exited")
 	default:
 		s.set(u, "inactive", "dead")
+		s.judge(u)
 	}
 	if starting {
 		if u.result == "success" {
+			s.write(u, units.EntryStarted, jobType(startJob))
 			s.finish(u, "done")
 		} else {
 			s.finish(u, "failed")
@@ -302,6 +313,7 @@ func (s *Systemd) settle(u *unit, starting bool) {
 		s.set(u, "activating", "auto-restart")
 		s.later(u, u.microseconds("RestartUSec", 100*time.Millisecond), func() {
 			if u.sub == "auto-restart" {
+				s.write(u, units.EntryRestart)
 				if _, err := s.queue(u, restartJob, "replace"); err == nil {
 					u.again = true
 				}
@@ -311,7 +323,17 @@ func (s *Systemd) settle(u *unit, starting bool) {
 }
 
 // halt stops a unit. A failed one stays so.
-func (s *Systemd) halt(u *unit) {
+func (s *Systemd) halt(u *unit, kind string) {
+	down := u.idle()
+	if !down && u.sub != "auto-restart" {
+		s.write(u, units.EntryStopping, jobType(stopJob))
+		defer func() {
+			s.judge(u)
+			s.write(u, units.EntryStopped, jobType(kind))
+		}()
+	} else if !down {
+		s.write(u, units.EntryStopped, jobType(kind))
+	}
 	if u.pid != 0 {
 		u.pid, u.code, u.status, u.exitedAt = 0, killed, 15, time.Now()
 	}

@@ -1,0 +1,193 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
+)
+
+// historyMark is the mark up to which the history has everything.
+const historyMark = "history"
+
+const (
+	// pastTimeout bounds one reading of the journal, which the boot waits for.
+	pastTimeout = 5 * time.Second
+	// overlap is how much of what was read before is read again: signals and
+	// the journal take a moment.
+	overlap = 10 * time.Second
+	// markEvery is how often the mark is moved on when nothing happens.
+	markEvery = time.Hour
+	// catchUpPause is at least between two readings, however often a service
+	// is restarted.
+	catchUpPause = time.Second
+	// maxFilled bounds what one reading adds to the history: the newest.
+	maxFilled = 1000
+)
+
+var errNoPast = errors.New("there is no journal to read")
+
+// past reads what PID 1 has written since the history had everything.
+func (s *Supervisor) past(ctx context.Context, since time.Time) ([]plan.Activation, error) {
+	if s.Past == nil {
+		return nil, errNoPast
+	}
+	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
+	defer cancel()
+	// journald reads its sockets when it comes to it.
+	if err := s.Journal.Sync(ctx); err != nil {
+		s.Logger.Warn("cannot tell whether the journal has everything, ignoring", "error", err)
+	}
+	entries, err := s.Past.Entries(ctx, since, func(unit string) bool {
+		_, ok := units.ParseUnit(unit)
+		return ok
+	})
+	return plan.Activations(entries), err
+}
+
+// since is from when on the journal has something that the history may lack.
+func (s *Supervisor) since(ctx context.Context, live []units.Job) time.Time {
+	mark, err := s.Store.Mark(ctx, historyMark)
+	if err != nil {
+		s.Logger.Warn("cannot read how far the history goes, ignoring: the jobs that it has say it", "error", err)
+	}
+	now := s.Now()
+	if mark.IsZero() { // a store of an older version, or a new one
+		mark = now
+		for _, j := range live {
+			if j.Created.Before(mark) {
+				mark = j.Created
+			}
+		}
+	}
+	// A clock that was set back costs what was before.
+	if now.Before(mark) {
+		mark = now
+	}
+	return mark.Add(-overlap)
+}
+
+// setMark notes that the history has everything up to a time.
+func (s *Supervisor) setMark(ctx context.Context, at time.Time) {
+	if !s.history.complete() {
+		return
+	}
+	if err := s.Store.SetMark(ctx, historyMark, at); err != nil {
+		s.Logger.Warn("cannot note how far the history goes, ignoring: more of the journal is read the next time", "error", err)
+		return
+	}
+	s.marked.Store(at.UnixNano())
+}
+
+// settle finishes and adds what the history lacks, and reports what can't be
+// known. loaded are the units as they were read after the time at.
+func (s *Supervisor) settle(ctx context.Context, live []units.Job, loaded map[string]units.Unit, at time.Time, only map[string]bool) {
+	acts, err := s.past(ctx, s.since(ctx, live))
+	lost := s.history.fill(ctx, filling{live: live, acts: acts, loaded: loaded, at: at, only: only})
+	if err != nil && !errors.Is(err, errNoPast) {
+		s.report(units.Event{
+			Source: units.SourceRecovery, Code: units.EventJournalUnreadable, Level: units.LevelWarning,
+			Message: fmt.Sprintf("the journal can't be read, so how %d jobs ended that nobody saw is not known (lost): %v", len(lost), err),
+			Remedy:  "journalctl --verify\nsystemctl status systemd-journald",
+		})
+	} else {
+		for _, j := range lost {
+			s.Logger.Warn("nothing tells how a job ended: it is lost", "job", j.ID, "unit", j.Unit, "invocation", j.InvocationID, "journal", err)
+		}
+	}
+}
+
+// keepHistory looks into the journal for what was missed, until ctx ends: at
+// once when a unit shows it, and now and then for what no unit shows, as a
+// unit that was started and ended twice before it was looked at.
+func (s *Supervisor) keepHistory(ctx context.Context) {
+	tick := time.NewTicker(upkeep)
+	defer tick.Stop()
+	for {
+		var everything bool
+		select {
+		case <-s.history.gap:
+		case <-tick.C:
+			everything = true
+		case <-ctx.Done():
+			return
+		}
+		s.catchUp(ctx, everything)
+		select {
+		case <-time.After(catchUpPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// catchUp settles the units that have been through more than was seen.
+func (s *Supervisor) catchUp(ctx context.Context, everything bool) {
+	begun := s.Now()
+	names := s.history.takeMissed()
+	if everything && s.history.takeStirred() {
+		acts, err := s.past(ctx, s.since(ctx, nil))
+		if err != nil {
+			s.Logger.Warn("cannot look for what was missed in the journal, trying again later", "error", err)
+			s.history.stir()
+			everything = false
+		}
+		for _, name := range s.history.unknown(ctx, acts) {
+			if s.registered(name) {
+				names[name] = true
+			}
+		}
+	} else if everything && begun.Sub(time.Unix(0, s.marked.Load())) < markEvery {
+		everything = false
+	}
+	if len(names) > 0 && !s.settleUnits(ctx, names) {
+		return // they stay missed
+	}
+	if everything {
+		s.setMark(ctx, begun)
+	}
+}
+
+// settleUnits is false when systemd could not be asked: the next resync does it.
+func (s *Supervisor) settleUnits(ctx context.Context, names map[string]bool) bool {
+	at := s.Now()
+	loaded := map[string]units.Unit{}
+	read := func() (us []units.Unit, ok bool) {
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			u, err := s.Systemd.Unit(ctx, name)
+			if err != nil {
+				s.Logger.Warn("cannot read a unit that was missed, ignoring: the next resync will", "unit", name, "error", err)
+				return us, false
+			}
+			us = append(us, u)
+			loaded[name] = u
+		}
+		return us, true
+	}
+	us, ok := read()
+	if !ok {
+		return false
+	}
+	live, err := s.Store.LiveJobs(ctx)
+	if err != nil {
+		s.Logger.Error("cannot read the live jobs, ignoring: the next resync will", "error", err)
+		return false
+	}
+	s.settle(ctx, live, loaded, at, names)
+	s.history.observeAll(ctx, true, us)
+	// What changed meanwhile was left alone.
+	if us, ok = read(); ok {
+		s.history.observe(ctx, us...)
+	}
+	for _, u := range us {
+		if ref, ok := units.ParseUnit(u.Name); ok {
+			s.touch(ref.ID)
+		}
+	}
+	return ok
+}
