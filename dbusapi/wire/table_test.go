@@ -189,19 +189,4 @@ func TestListFiltersGoOverAndSelect(t *testing.T) {
 			t.Errorf("%+v came back as %+v, %v, and selects: %v; want %v", tt.filter, got, err, got.Selects(service), tt.want)
 		}
 	}
-	job := units.Job{Service: units.ID{Context: "core", Name: "web"}}
-	for _, tt := range []struct {
-		filter JobFilter
-		want   bool
-	}{
-		{filter: JobFilter{}, want: true},
-		{filter: JobFilter{Context: "core", Service: "web"}, want: true},
-		{filter: JobFilter{Context: "test"}},
-		{filter: JobFilter{Service: "db"}},
-	} {
-		got, err := DecodeJobFilter(tt.filter.Encode())
-		if err != nil || got != tt.filter || got.Selects(job) != tt.want {
-			t.Errorf("%+v came back as %+v, %v, and selects: %v; want %v", tt.filter, got, err, got.Selects(job), tt.want)
-		}
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type API interface {
 	Stop(ctx context.Context, id units.ID) (units.Job, error)
 	Restart(ctx context.Context, id units.ID) (units.Job, error)
 	Job(ctx context.Context, job int64) (units.Job, error)
-	Jobs(ctx context.Context) ([]units.Job, error)
+	Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error)
 	Cancel(ctx context.Context, job int64) error
 	WaitReady(ctx context.Context, job int64) (units.Job, error)
 	Wait(ctx context.Context, job int64) (units.Job, error)
@@ -57,8 +58,11 @@ type Env struct {
 	// Dial connects to the daemon, DialHost to that of another machine.
 	Dial     func(context.Context) (API, error)
 	DialHost func(ctx context.Context, host string) (API, error)
-	// Exec runs another program to its end, with the three streams above.
-	Exec func(ctx context.Context, argv []string) error
+	// Exec runs another program to its end, with the streams above; another
+	// stdout than nil is in the place of Stdout.
+	Exec func(ctx context.Context, argv []string, stdout io.Writer) error
+	// JournalDenied says that this user may not read what services print.
+	JournalDenied func() bool
 }
 
 // callTimeout bounds a command that waits for no service, but perhaps for
@@ -222,10 +226,16 @@ func (c *call) hint(format string, args ...any) {
 
 // systemExec runs a program with the call's streams. A status other than 0 is
 // the program's to explain; it has done so on Stderr.
-func systemExec(env Env) func(context.Context, []string) error {
-	return func(ctx context.Context, argv []string) error {
+func systemExec(env Env) func(context.Context, []string, io.Writer) error {
+	return func(ctx context.Context, argv []string, stdout io.Writer) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = env.Stdin, env.Stdout, env.Stderr
+		if stdout != nil {
+			cmd.Stdout = stdout
+			if env.Color { // a program that writes to a pipe would leave them out
+				cmd.Env = append(os.Environ(), "SYSTEMD_COLORS=1")
+			}
+		}
 		err := cmd.Run()
 		if errors.Is(err, exec.ErrNotFound) {
 			return units.Errorf(units.CodeUnavailable, "cannot run %s: it is not installed", argv[0])

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -155,26 +154,6 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-func TestLogsRunsJournalctl(t *testing.T) {
-	t.Parallel()
-	m := populated(t)
-	both := []string{"journalctl", "-u", "hero-lab-probe.service", "-u", "hero-lab-probe@*.service"}
-	for _, tt := range []struct {
-		args string
-		want []string
-	}{
-		{"service logs lab/probe", both},
-		{"service logs lab/probe -f -n 20", append(both[:5:5], "-f", "-n", "20")},
-		{"service logs --context lab --lines 0 probe", append(both[:5:5], "-n", "0")},
-	} {
-		var got []string
-		h := how{exec: func(_ context.Context, argv []string) error { got = argv; return nil }}
-		if r := run(t, m.address, h, strings.Fields(tt.args)...); r.exit != 0 || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%s runs %q with %+v; want %q", tt.args, got, r, tt.want)
-		}
-	}
-}
-
 func TestSystemExec(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
@@ -190,7 +169,7 @@ func TestSystemExec(t *testing.T) {
 		{"it is not there", []string{"hero-proc-no-such-program"}, "", units.CodeUnavailable},
 	} {
 		out.Reset()
-		err := exec(t.Context(), tt.argv)
+		err := exec(t.Context(), tt.argv, nil)
 		if (err == nil) != (tt.code == "") || err != nil && units.CodeOf(err) != tt.code {
 			t.Errorf("%s: error is %v; want code %q", tt.name, err, tt.code)
 		}

@@ -23,6 +23,8 @@ func SystemEnv(version string) Env {
 		Now:      time.Now,
 		Dial:     Dial,
 		DialHost: DialHost,
+
+		JournalDenied: journalDenied,
 	}
 	env.Exec = systemExec(env)
 	return env

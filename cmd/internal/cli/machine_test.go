@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -291,7 +292,7 @@ type how struct {
 	stdin string
 	width int
 	color bool
-	exec  func(context.Context, []string) error
+	exec  func(context.Context, []string, io.Writer) error
 	ctx   context.Context
 }
 

@@ -101,7 +101,8 @@ func (c *call) control(ctx context.Context, api API, ids []units.ID, v verb, tim
 	outcomes := make([]outcomeView, len(ids))
 	for i, id := range ids {
 		err := failures[i]
-		if err == nil && v.wait != nil && !jobs[i].Phase.Terminal() {
+		// Also for a job that is over: its service's other actions may not be.
+		if err == nil && v.wait != nil {
 			jobs[i], err = waitFor(ctx, api, v, jobs[i])
 		}
 		err = outcome(ctx, api, id, v, jobs[i], err, timeout)
