@@ -89,8 +89,8 @@ func TestFilteredLists(t *testing.T) {
 		{method: "ListJobs", args: []any{dict{}, uint64(4)}, says: "flags are 0x4; want none but 0x1"},
 		{method: "ListContexts", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
 		{method: "PruneLogs", args: []any{dict{"level": v("info")}, uint64(2)}, says: "flags are 0x2; want none but 0x1"},
-		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, since or until`},
-		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, context, since, until or limit`},
+		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, service, since or until`},
+		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, exact, context, service, since, until or limit`},
 		{method: "PruneLogs", args: []any{dict{}, none}, says: "the filter selects the whole log; flag 1 says that this is meant"},
 		{method: "PruneLogs", args: []any{dict{"source": v("")}, none}, says: "the filter selects the whole log; flag 1 says that this is meant"},
 	} {

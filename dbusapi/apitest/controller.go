@@ -323,7 +323,8 @@ func (c *Controller) PruneLogs(_ context.Context, f units.LogFilter) (int64, err
 
 func selects(f units.LogFilter, e units.LogEntry) bool {
 	return (f.Source == "" || e.Source == f.Source || strings.HasPrefix(e.Source, f.Source+".")) &&
-		(f.Level == "" || e.Level == f.Level) &&
+		slices.Contains(f.Levels(), e.Level) &&
+		(f.Service == "" || e.Service.Name == f.Service) &&
 		(f.Context == "" || e.Service.Context == f.Context) &&
 		(f.Since.IsZero() || !e.Time.Before(f.Since)) &&
 		(f.Until.IsZero() || !e.Time.After(f.Until))

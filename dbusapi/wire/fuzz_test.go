@@ -129,7 +129,7 @@ func wantCode(t *testing.T, err error, code units.Code) {
 // FuzzFilters is every call that takes a filter.
 func FuzzFilters(f *testing.F) {
 	for _, m := range []map[string]dbus.Variant{
-		EncodeFilter(units.LogFilter{Source: "s", Level: units.LevelError, Context: "core", Since: time.Unix(1, 0), Until: time.Unix(2, 0), Limit: 7}),
+		EncodeFilter(units.LogFilter{Source: "s", Level: units.LevelError, Exact: true, Context: "core", Service: "web", Since: time.Unix(1, 0), Until: time.Unix(2, 0), Limit: 7}),
 		ServiceFilter{Context: "core", State: units.StateRunning}.Encode(),
 		EncodeJobFilter(units.JobFilter{Context: "core", Service: "web", Action: "main", Phase: units.PhaseLost, Origin: units.OriginBoot,
 			Run: 3, Before: 9, Since: time.Unix(1, 0), Until: time.Unix(2, 0), Limit: 7}),

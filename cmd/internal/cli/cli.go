@@ -51,6 +51,8 @@ type Env struct {
 	Width int
 	// Color says that Stdout takes colours.
 	Color bool
+	// Redraw says that Stdout is a terminal that can take a line back.
+	Redraw bool
 	// Version is that of this program.
 	Version string
 	// Now gives the time, in the time zone that times are shown in.
@@ -74,6 +76,7 @@ type call struct {
 	Env
 	api    API
 	json   bool
+	quiet  bool           // of --quiet: nothing but errors
 	host   string         // of --host, "" is this machine
 	result map[string]any // what --json prints
 	exit   int            // the exit status when there is no error
@@ -131,6 +134,7 @@ func (c *call) app() *cli.App {
 		}},
 		Commands: []*cli.Command{
 			c.serviceCommand(),
+			c.actionCommand(),
 			c.jobCommand(),
 			c.contextCommand(),
 			c.logCommand(),
@@ -211,7 +215,7 @@ func waiting(f func(context.Context, *cli.Context) error) cli.ActionFunc {
 
 // say prints a line for people: with --json there is none.
 func (c *call) say(format string, args ...any) {
-	if !c.json {
+	if !c.json && !c.quiet {
 		fmt.Fprintf(c.Stdout, format+"\n", args...)
 	}
 }

@@ -114,12 +114,14 @@ func TestStartThatFailsForAReason(t *testing.T) {
 			t.Parallel()
 			m := populated(t)
 			m.ends = map[units.ID]units.Job{core("worker"): tt.job}
+			m.mu.Lock() // the API reads already, for its signals
 			s := m.statuses[core("worker")]
 			s.Reason = tt.reason
 			if tt.other {
 				s.Unit.InvocationID = "6f3a4b0c9d1e4f2a8b7c6d5e4f3a2b1c"
 			}
 			m.statuses[core("worker")] = s
+			m.mu.Unlock()
 			want := `hero_proc: cannot start "core/worker": ` + tt.want + "\nTry:\n  hero_proc service status worker\n  journalctl -u hero-core-worker.service\n"
 			if r := run(t, m.address, how{}, "service", "start", "worker"); r.exit != 1 || r.stderr != want {
 				t.Errorf("it gives %+v; want %q", r, want)
@@ -188,6 +190,7 @@ func TestLogFilter(t *testing.T) {
 	}{
 		{"", units.LogFilter{Limit: 100}},
 		{"--source hero_proc --level error --context lab -n 5", units.LogFilter{Source: "hero_proc", Level: "error", Context: "lab", Limit: 5}},
+		{"--level info --exact --service lab/web", units.LogFilter{Level: "info", Exact: true, Context: "lab", Service: "web", Limit: 100}},
 		{"--since 1h --until 10m", units.LogFilter{Since: now.Add(-time.Hour), Until: now.Add(-10 * time.Minute), Limit: 100}},
 	} {
 		if r := run(t, m.address, how{}, append([]string{"log", "query"}, strings.Fields(tt.args)...)...); r.exit != 0 {

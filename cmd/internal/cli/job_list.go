@@ -51,12 +51,17 @@ Example:
 
 // words are the values that a flag can have, as prose.
 func words[T ~string](all []T) string {
+	texts := wordsOf(all)
+	last := len(texts) - 1
+	return strings.Join(texts[:last], ", ") + " or " + texts[last]
+}
+
+func wordsOf[T ~string](all []T) []string {
 	texts := make([]string, len(all))
 	for i, w := range all {
 		texts[i] = string(w)
 	}
-	last := len(texts) - 1
-	return strings.Join(texts[:last], ", ") + " or " + texts[last]
+	return texts
 }
 
 func (c *call) jobFilter(cc *cli.Context) (units.JobFilter, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,6 +25,9 @@ type jobsAPI struct {
 	asked    units.JobFilter
 	all      bool
 	err      error
+	exec     func(context.Context, []string, io.Writer) error
+	denied   bool
+	ended    chan struct{} // closes when jobs end
 }
 
 func (a *jobsAPI) Close() error      { return nil }
@@ -40,6 +44,15 @@ func (a *jobsAPI) Job(_ context.Context, id int64) (units.Job, error) {
 		return units.Job{}, units.Errorf(units.CodeNoSuchJob, "there is no job %d", id)
 	}
 	return a.jobs[i], nil
+}
+
+func (a *jobsAPI) Wait(ctx context.Context, id int64) (units.Job, error) {
+	select {
+	case <-a.ended:
+		return a.Job(ctx, id)
+	case <-ctx.Done():
+		return units.Job{}, ctx.Err()
+	}
 }
 
 func (a *jobsAPI) Cancel(ctx context.Context, id int64) error {
@@ -85,6 +98,7 @@ func (a *jobsAPI) call(args ...string) (stdout, stderr string, exit int, host st
 	exit = Run(context.Background(), args, Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Version: "1.2.3", Now: func() time.Time { return jobsNow },
 		Dial: func(context.Context) (API, error) { return a, nil },
+		Exec: a.exec, JournalDenied: func() bool { return a.denied },
 		DialHost: func(_ context.Context, h string) (API, error) {
 			host = h
 			return a, nil
@@ -219,6 +233,11 @@ func TestLogPrune(t *testing.T) {
 		{name: "by date", args: "--older-than 2026-01-01", filter: units.LogFilter{Until: time.Date(2025, 12, 31, 23, 59, 59, 999999000, time.UTC)}},
 		{name: "of a kind", args: "--all --level info --source hero_proc.bus --context lab",
 			filter: units.LogFilter{Source: "hero_proc.bus", Level: units.LevelInfo, Context: "lab"}},
+		{name: "of a service", args: "--older-than 1d --service lab/web", filter: units.LogFilter{Context: "lab", Service: "web", Until: jobsNow.Add(-24*time.Hour - time.Microsecond)}},
+		{name: "of every age", args: "--older-than 0s", all: true},
+		{name: "of every age, and of a kind", args: "--older-than 0 --source hero_proc", filter: units.LogFilter{Source: "hero_proc"}},
+		{name: "of an unset variable", args: "--all --source=", exit: units.ExitUsage},
+		{name: "exactly", args: "--all --exact", exit: units.ExitUsage},
 		{name: "nothing said", args: "", exit: units.ExitUsage},
 		{name: "a kind of no age", args: "--level info", exit: units.ExitUsage},
 		{name: "both said", args: "--all --older-than 1d", exit: units.ExitUsage},
