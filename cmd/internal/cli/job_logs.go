@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -68,9 +69,19 @@ func (c *call) jobLogs(ctx context.Context, cc *cli.Context) error {
 	if follow && !job.Phase.Terminal() {
 		return c.followJob(ctx, api, job.ID, argv, of)
 	}
-	// Of what is over there is nothing to come.
-	argv = slices.DeleteFunc(argv, func(arg string) bool { return arg == "--follow" })
-	return c.journal(ctx, append(argv, of...), nil)
+	near, err := c.near(ctx, job)
+	if err != nil {
+		return err
+	}
+	for _, stream := range streams(late(job, near)) {
+		of = append(of, "+", stream)
+	}
+	return c.journal(ctx, append(once(argv), of...), nil)
+}
+
+// once is journalctl that does not follow: of what is over there is nothing to come.
+func once(argv []string) []string {
+	return slices.DeleteFunc(slices.Clone(argv), func(arg string) bool { return arg == "--follow" })
 }
 
 // lookAgain is how often it is looked whether a job has come to run.
@@ -107,8 +118,10 @@ func (c *call) followJob(ctx context.Context, api API, number int64, argv, of []
 	done := make(chan error, 1)
 	go func() { done <- c.journal(following, slices.Concat(argv, of), out) }()
 	over := make(chan error, 1)
+	var job units.Job
 	go func() {
-		_, err := api.Wait(following, number)
+		var err error
+		job, err = api.Wait(following, number)
 		over <- err
 	}()
 	select {
@@ -139,19 +152,27 @@ func (c *call) followJob(ctx context.Context, api API, number int64, argv, of []
 			}
 		}
 		stop()
-		return <-done
+		if err := <-done; err != nil {
+			return err
+		}
+		return c.printLate(ctx, job, argv, out)
 	}
 }
 
 // printed says that the last line that the journal has was printed.
 func (c *call) printed(ctx context.Context, out *watched, argv, of []string) bool {
 	var last bytes.Buffer
-	argv = slices.DeleteFunc(slices.Clone(argv), func(arg string) bool { return arg == "--follow" })
-	if err := c.journal(ctx, slices.Concat(argv, []string{"--lines=1", "--quiet", "--no-pager"}, of), &last); err != nil {
+	if err := c.journal(ctx, slices.Concat(once(argv), []string{"--lines=1", "--quiet", "--no-pager"}, of), &last); err != nil {
 		return false
+	}
+	if c.json { // each journalctl has its own order of the fields
+		return out.has(cursor.Find(last.Bytes()))
 	}
 	return out.ends(last.Bytes())
 }
+
+// cursor is the field of an entry that no other entry has.
+var cursor = regexp.MustCompile(`"__CURSOR" *: *"[^"]*"`)
 
 // maxTail is how much of the end of what was printed is kept to compare with.
 const maxTail = 64 << 10
@@ -180,6 +201,12 @@ func (w *watched) silent(d time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return time.Since(w.at) >= d
+}
+
+func (w *watched) has(text []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Contains(w.tail, text)
 }
 
 func (w *watched) ends(text []byte) bool {

@@ -74,20 +74,25 @@ func (c *call) mayReadJournal(again string) error {
 		WithRemedy("sudo " + again + "\nsudo usermod --append --groups systemd-journal $USER    # and log in again")
 }
 
-// journal runs journalctl, here or on the host that was named.
+// journal prints what journalctl prints.
 func (c *call) journal(ctx context.Context, argv []string, stdout io.Writer) error {
+	if c.json {
+		if stdout == nil {
+			stdout = c.Stdout
+		}
+		stdout = &versioned{out: stdout}
+	}
+	return c.journalctl(ctx, argv, stdout)
+}
+
+// journalctl runs it, here or on the host that was named.
+func (c *call) journalctl(ctx context.Context, argv []string, stdout io.Writer) error {
 	if c.host != "" {
 		remote, err := client.RemoteCommand(c.host, argv...)
 		if err != nil {
 			return err
 		}
 		argv = remote
-	}
-	if c.json {
-		if stdout == nil {
-			stdout = c.Stdout
-		}
-		stdout = &versioned{out: stdout}
 	}
 	return c.Exec(ctx, argv, stdout)
 }
