@@ -36,14 +36,13 @@ func (s *Store) Jobs(ctx context.Context, f units.JobFilter) ([]units.Job, error
 // jobConditions puts together the conditions that the filter has, so that
 // SQLite can choose an index for them.
 func jobConditions(f units.JobFilter) (where string, args []any) {
-	conditions := []string{`id > 0`}
+	var conditions []string
 	add := func(set bool, condition string, values ...any) {
 		if set {
 			conditions = append(conditions, condition)
 			args = append(args, values...)
 		}
 	}
-	add(f.Before != 0, `id < ?`, f.Before)
 	add(f.Run != 0, `run_id = ?`, f.Run)
 	// Each + keeps SQLite from an index that would be a detour: most of the
 	// history is of one context, and most of it has succeeded.
@@ -68,9 +67,19 @@ func jobConditions(f units.JobFilter) (where string, args []any) {
 		since := f.Since.UnixMicro()
 		add(true, `id >= (SELECT min(id) FROM jobs INDEXED BY jobs_created WHERE created_at >= ?) AND created_at >= ?`, since, since)
 	}
-	if !f.Until.IsZero() {
-		until := f.Until.UnixMicro()
-		add(true, `id <= (SELECT max(id) FROM jobs INDEXED BY jobs_created WHERE created_at <= ?) AND created_at <= ?`, until, until)
+	// There must be one upper bound: of two, SQLite seeks to either.
+	const before = `(SELECT max(id) + 1 FROM jobs INDEXED BY jobs_created WHERE created_at <= ?)`
+	until := f.Until.UnixMicro()
+	switch {
+	case f.Until.IsZero():
+		add(f.Before != 0, `id < ?`, f.Before)
+	case f.Before == 0:
+		add(true, `id < `+before+` AND created_at <= ?`, until, until)
+	default:
+		add(true, `id < min(?, `+before+`) AND created_at <= ?`, f.Before, until, until)
+	}
+	if conditions == nil {
+		return "", nil
 	}
 	return ` WHERE ` + strings.Join(conditions, ` AND `), args
 }

@@ -83,6 +83,9 @@ func TestHistoryFilter(t *testing.T) {
 		{"since after until", units.JobFilter{Since: at(30), Until: at(20)}, nil},
 		{"the newest", units.JobFilter{Limit: 3}, []int64{6, 7, 8}},
 		{"before a number", units.JobFilter{Before: 6, Limit: 3}, []int64{3, 4, 5}},
+		{"before a number, and until", units.JobFilter{Before: 6, Until: at(25)}, []int64{1, 2, 5}},
+		{"before a number, and until nothing", units.JobFilter{Before: 6, Until: at(1)}, nil},
+		{"before a number, and since", units.JobFilter{Before: 7, Since: at(25)}, []int64{3, 4, 6}},
 		{"before the first", units.JobFilter{Before: 1}, nil},
 		{"before more than there are", units.JobFilter{Before: 1 << 60}, all},
 		{"a limit below nothing", units.JobFilter{Limit: -1}, all},
@@ -153,14 +156,15 @@ func TestHistoryIsFoundByIndex(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
 	at := past(t, s)
-	const number = "INTEGER PRIMARY KEY"
 	for _, c := range []struct {
 		filter units.JobFilter
 		index  string
 	}{
-		{units.JobFilter{}, number},
-		{units.JobFilter{Before: 7}, number},
-		{units.JobFilter{Context: "core"}, number},
+		{units.JobFilter{}, "SCAN jobs"}, // by number, until there are enough
+		{units.JobFilter{Context: "core"}, "SCAN jobs"},
+		{units.JobFilter{Before: 7}, "INTEGER PRIMARY KEY (rowid<?)"},
+		{units.JobFilter{Since: at(20)}, "INTEGER PRIMARY KEY (rowid>?)"},
+		{units.JobFilter{Until: at(20), Before: 7}, "INTEGER PRIMARY KEY (rowid<?)"},
 		{units.JobFilter{Live: true}, "jobs_live"},
 		{units.JobFilter{Live: true, Context: "core"}, "jobs_live"},
 		{units.JobFilter{Context: "core", Service: "web"}, "jobs_service"},
