@@ -26,6 +26,8 @@ type Controller interface {
 	Job(ctx context.Context, job int64) (units.Job, error)
 	// LiveJobs are the jobs that are not over.
 	LiveJobs(ctx context.Context) ([]units.Job, error)
+	// Jobs are the newest jobs that the filter selects, the oldest first.
+	Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error)
 	// Cancel stops what the job runs, and returns at once.
 	Cancel(ctx context.Context, job int64) error
 	// WaitReady returns once the job is running or terminal.

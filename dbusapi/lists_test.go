@@ -63,6 +63,9 @@ func TestFilteredLists(t *testing.T) {
 		{name: "live jobs of a context", method: "ListJobs", args: []any{dict{"context": v("test")}, none}, key: "Context", want: []string{"test"}},
 		{name: "live jobs of a service", method: "ListJobs", args: []any{dict{"service": v("web")}, none}, key: "Service", want: []string{"web", "web"}},
 		{name: "live jobs of another", method: "ListJobs", args: []any{dict{"service": v("db")}, none}, key: "Service"},
+		{name: "the history of a service", method: "ListJobs", args: []any{dict{"context": v("core"), "service": v("web"), "phase": v("running")}, uint64(1)}, key: "Service", want: []string{"web"}},
+		{name: "the newest of the history", method: "ListJobs", args: []any{dict{"limit": v(uint32(1))}, uint64(1)}, key: "Context", want: []string{"test"}},
+		{name: "a phase that none is in", method: "ListJobs", args: []any{dict{"phase": v("lost")}, uint64(1)}, key: "Service"},
 		{name: "contexts", method: "ListContexts", args: []any{none}, key: "Name", want: []string{"core", "test"}},
 	} {
 		var rows []dict
@@ -80,12 +83,14 @@ func TestFilteredLists(t *testing.T) {
 		{method: "ListServicesFiltered", args: []any{dict{"context": v(true)}, none}, says: `service filter: "context" is not a string (s)`},
 		{method: "ListServicesFiltered", args: []any{dict{"name": v("x")}, none}, says: `service filter: "name" is not a key; want context or state`},
 		{method: "ListServicesFiltered", args: []any{dict{}, uint64(1)}, says: "flags are 0x1; want none but 0x0"},
-		{method: "ListJobs", args: []any{dict{"service": v("-"), "mood": v("x")}, none}, says: `job filter: "mood" is not a key; want context or service; "service" is "-"; want 1 to 100 of A-Z, a-z, 0-9, _, . and -, not starting with . or -`},
-		{method: "ListJobs", args: []any{dict{}, uint64(4)}, says: "flags are 0x4; want none but 0x0"},
+		{method: "ListJobs", args: []any{dict{"service": v("-"), "mood": v("x")}, none}, says: `job filter: "mood" is not a key; want context, service, action, phase, origin, run, since, until, before or limit; "service" is "-"; want 1 to 100 of A-Z, a-z, 0-9, _, . and -, not starting with . or -`},
+		{method: "ListJobs", args: []any{dict{"limit": v(uint64(1001)), "phase": v("tired"), "run": v("7"), "before": v(uint64(0)), "origin": v("me")}, none},
+			says: `job filter: "before" is 0; want no such key for no limit; "limit" is 1001; want at most 1000; "origin" is "me"; want one of [boot api systemd]; "phase" is "tired"; want one of [pending running succeeded failed canceled lost]; "run" is not a number (t)`},
+		{method: "ListJobs", args: []any{dict{}, uint64(4)}, says: "flags are 0x4; want none but 0x1"},
 		{method: "ListContexts", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
 		{method: "PruneLogs", args: []any{dict{"level": v("info")}, uint64(2)}, says: "flags are 0x2; want none but 0x1"},
-		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, since or until`},
-		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, context, since, until or limit`},
+		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, service, since or until`},
+		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, exact, context, service, since, until or limit`},
 		{method: "PruneLogs", args: []any{dict{}, none}, says: "the filter selects the whole log; flag 1 says that this is meant"},
 		{method: "PruneLogs", args: []any{dict{"source": v("")}, none}, says: "the filter selects the whole log; flag 1 says that this is meant"},
 	} {

@@ -52,19 +52,17 @@ func listContexts(ctx context.Context, c *call) ([]any, error) {
 }
 
 func listJobs(ctx context.Context, c *call) ([]any, error) {
-	if _, err := c.flags(0); err != nil {
+	flags, err := c.flags(wire.FlagHistory)
+	if err != nil {
 		return nil, err
 	}
 	filter, err := wire.DecodeJobFilter(c.args[0].(map[string]dbus.Variant))
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.LiveJobs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list = slices.DeleteFunc(list, func(j units.Job) bool { return !filter.Selects(j) })
-	return []any{wire.Job.EncodeAll(list)}, nil
+	filter.Live = flags&wire.FlagHistory == 0
+	list, err := c.Jobs(ctx, filter)
+	return []any{wire.Job.EncodeAll(list)}, err
 }
 
 func getService(ctx context.Context, c *call) ([]any, error) {

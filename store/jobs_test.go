@@ -105,6 +105,28 @@ func TestSaveJobsIsAllOrNothing(t *testing.T) {
 	}
 }
 
+// indexed checks that a query is answered by an index, without sorting.
+func indexed(t *testing.T, s *Store, query, index string, args ...any) {
+	t.Helper()
+	rows, err := s.r.Query("EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, detail)
+	}
+	if !slices.ContainsFunc(plan, func(d string) bool { return strings.Contains(d, index) }) || slices.ContainsFunc(plan, func(d string) bool { return strings.Contains(d, "TEMP B-TREE") }) {
+		t.Errorf("%s\nis planned as %q, want index %s and no sorting", query, plan, index)
+	}
+}
+
 // History grows; asking for one job of it must not read all of it.
 func TestJobsAreFoundByIndex(t *testing.T) {
 	t.Parallel()
@@ -116,23 +138,7 @@ func TestJobsAreFoundByIndex(t *testing.T) {
 		`SELECT id FROM runs WHERE context_name = 'x' AND service_name = 'y' ORDER BY created_at DESC, id DESC LIMIT 1`: "runs_service",
 		`SELECT * FROM logs WHERE time BETWEEN 1 AND 2 ORDER BY time, id LIMIT 1`:                                       "logs_time",
 	} {
-		rows, err := s.r.Query("EXPLAIN QUERY PLAN " + query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer rows.Close()
-		var plan []string
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				t.Fatal(err)
-			}
-			plan = append(plan, detail)
-		}
-		if !slices.ContainsFunc(plan, func(d string) bool { return strings.Contains(d, index) }) || slices.ContainsFunc(plan, func(d string) bool { return strings.Contains(d, "TEMP B-TREE") }) {
-			t.Errorf("%s\nis planned as %q, want index %s and no sorting", query, plan, index)
-		}
+		indexed(t, s, query, index)
 	}
 }
 

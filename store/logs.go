@@ -13,12 +13,18 @@ import (
 // selected is the condition of a filter. instr and not LIKE: nothing in a
 // source is a wildcard.
 const selected = `(?1 = '' OR source = ?1 OR instr(source, ?1 || '.') = 1)
-		AND (?2 = '' OR level = ?2)
-		AND (?3 = '' OR context_name = ?3)
-		AND time BETWEEN ?4 AND ?5`
+		AND level IN (?2, ?3, ?4)
+		AND (?5 = '' OR context_name = ?5)
+		AND (?6 = '' OR service_name = ?6)
+		AND time BETWEEN ?7 AND ?8`
 
 func selection(f units.LogFilter) []any {
-	return []any{f.Source, f.Level, f.Context, bound(f.Since, math.MinInt64), bound(f.Until, math.MaxInt64)}
+	var levels [3]units.Level
+	copy(levels[:], f.Levels())
+	return []any{
+		f.Source, levels[0], levels[1], levels[2], f.Context, f.Service,
+		bound(f.Since, math.MinInt64), bound(f.Until, math.MaxInt64),
+	}
 }
 
 // Logs are the newest rows that the filter selects, the oldest first. Since
@@ -30,7 +36,7 @@ func (s *Store) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, 
 		limit = units.DefaultLogLimit
 	}
 	rows, err := s.r.QueryContext(ctx, `SELECT id, time, source, code, level, context_name, service_name, message, remedy, unit, result FROM logs
-		WHERE `+selected+` ORDER BY time DESC, id DESC LIMIT ?6`,
+		WHERE `+selected+` ORDER BY time DESC, id DESC LIMIT ?9`,
 		append(selection(f), min(limit, units.MaxLogLimit))...)
 	if err != nil {
 		return nil, s.fail(ctx, doing, err)

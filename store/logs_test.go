@@ -30,7 +30,11 @@ func TestLogFilter(t *testing.T) {
 	s := open(t, t.TempDir())
 	at := func(second int) time.Time { return time.Unix(1_700_000_000+int64(second), 0) }
 	event := func(second int, source string, level units.Level, context string) units.Event {
-		return units.Event{Time: at(second), Source: source, Level: level, Service: units.ID{Context: context}}
+		name := ""
+		if context != "" {
+			name = fmt.Sprintf("%s%d", context, second%2)
+		}
+		return units.Event{Time: at(second), Source: source, Level: level, Service: units.ID{Context: context, Name: name}}
 	}
 	// The IDs are 1 to 8; the times are not in their order.
 	err := s.appendLogs(t.Context(), []units.Event{
@@ -61,7 +65,17 @@ func TestLogFilter(t *testing.T) {
 		{"a percent sign alone", units.LogFilter{Source: "%"}, nil},
 		{"a star", units.LogFilter{Source: "*"}, nil},
 		{"an injection", units.LogFilter{Source: "x' OR '1'='1"}, nil},
-		{"level, exactly", units.LogFilter{Level: units.LevelError}, []int64{2, 3, 6}},
+		{"errors", units.LogFilter{Level: units.LevelError}, []int64{2, 3, 6}},
+		{"warnings and worse", units.LogFilter{Level: units.LevelWarning}, []int64{2, 3, 4, 6}},
+		{"info and worse", units.LogFilter{Level: units.LevelInfo}, all},
+		{"warnings alone", units.LogFilter{Level: units.LevelWarning, Exact: true}, []int64{4}},
+		{"info alone", units.LogFilter{Level: units.LevelInfo, Exact: true}, []int64{1, 5, 7, 8}},
+		{"exactly nothing said", units.LogFilter{Exact: true}, all},
+		{"half a level", units.LogFilter{Level: "err"}, nil},
+		{"several levels", units.LogFilter{Level: "error//info"}, nil},
+		{"a service", units.LogFilter{Service: "core1"}, []int64{3, 6}},
+		{"half a service", units.LogFilter{Service: "core"}, nil},
+		{"a service of another context", units.LogFilter{Context: "other", Service: "core1"}, nil},
 		{"a level that is none", units.LogFilter{Level: "' OR 1 --"}, nil},
 		{"context", units.LogFilter{Context: "core"}, []int64{3, 4, 6}},
 		{"since is inclusive", units.LogFilter{Since: at(5)}, []int64{6, 5, 7, 8}},
@@ -120,7 +134,12 @@ func TestPruneLogsDeletesWhatItSelects(t *testing.T) {
 		{"older than", units.LogFilter{Until: at(2)}, []int64{3, 4}},
 		{"older than the first", units.LogFilter{Until: at(0)}, []int64{1, 2, 3, 4}},
 		{"a source and what is below it", units.LogFilter{Source: "hero_proc.store"}, []int64{1, 4}},
-		{"a level", units.LogFilter{Level: units.LevelError}, []int64{1, 3}},
+		{"a level and worse", units.LogFilter{Level: units.LevelWarning}, []int64{1}},
+		{"a level alone", units.LogFilter{Level: units.LevelWarning, Exact: true}, []int64{1, 2, 4}},
+		{"a service", units.LogFilter{Service: "web"}, []int64{1, 3, 4}},
+		{"a service, older than", units.LogFilter{Service: "web", Until: at(1)}, []int64{1, 2, 3, 4}},
+		{"all of it", units.LogFilter{Source: "hero_proc", Level: units.LevelError, Context: "core", Service: "web", Since: at(2), Until: at(2)}, []int64{1, 3, 4}},
+		{"all but one match", units.LogFilter{Source: "hero_proc", Level: units.LevelError, Context: "core", Service: "web", Since: at(3)}, []int64{1, 2, 3, 4}},
 		{"a context, older than", units.LogFilter{Context: "core", Until: at(3)}, []int64{1, 4}},
 		{"an injection", units.LogFilter{Source: "x' OR '1'='1"}, []int64{1, 2, 3, 4}},
 	} {
@@ -130,7 +149,7 @@ func TestPruneLogsDeletesWhatItSelects(t *testing.T) {
 			core := units.ID{Context: "core"}
 			err := s.appendLogs(t.Context(), []units.Event{
 				{Time: at(1), Source: "hero_proc", Level: units.LevelInfo},
-				{Time: at(2), Source: "hero_proc.store", Level: units.LevelError, Service: core},
+				{Time: at(2), Source: "hero_proc.store", Level: units.LevelError, Service: units.ID{Context: "core", Name: "web"}},
 				{Time: at(3), Source: "hero_proc.store.sub", Level: units.LevelWarning, Service: core},
 				{Time: at(4), Source: "other", Level: units.LevelError, Service: core},
 			})

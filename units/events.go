@@ -1,6 +1,9 @@
 package units
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Level is the severity of an event, in syslog's words.
 type Level string
@@ -10,6 +13,9 @@ const (
 	LevelWarning Level = "warning"
 	LevelInfo    Level = "info"
 )
+
+// Levels are all that there are, the most severe first.
+var Levels = []Level{LevelError, LevelWarning, LevelInfo}
 
 // Priority is the level as sd-daemon(3) and the journal count it.
 func (l Level) Priority() int {
@@ -124,13 +130,30 @@ type LogEntry struct {
 type LogFilter struct {
 	// Source selects the source itself and those below it: "hero_proc" is
 	// also "hero_proc.store".
-	Source  string
-	Level   Level // exactly this one
+	Source string
+	// Level selects those that are at least that severe, as journalctl's
+	// --priority does; with Exact, that level alone.
+	Level   Level
+	Exact   bool
 	Context string
+	Service string // a name, whatever its context
 	Since   time.Time
 	Until   time.Time
 	// Limit is the number of rows, the newest ones; 0 is DefaultLogLimit.
 	Limit int
+}
+
+// Levels are those that the filter selects.
+func (f LogFilter) Levels() []Level {
+	i := slices.Index(Levels, f.Level)
+	switch {
+	case f.Level == "":
+		return Levels
+	case f.Exact || i < 0: // one that is none selects none
+		return []Level{f.Level}
+	default:
+		return Levels[:i+1]
+	}
 }
 
 // Bounds of one answer of a log query.

@@ -253,6 +253,22 @@ func (c *Controller) LiveJobs(context.Context) ([]units.Job, error) {
 	return live, nil
 }
 
+func (c *Controller) Jobs(_ context.Context, f units.JobFilter) ([]units.Job, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	selected := []units.Job{}
+	for _, job := range c.jobs {
+		if f.Selects(job) {
+			selected = append(selected, job)
+		}
+	}
+	slices.SortFunc(selected, func(a, b units.Job) int { return cmp.Compare(a.ID, b.ID) })
+	if most := f.Bound(); most >= 0 {
+		selected = selected[max(0, len(selected)-most):]
+	}
+	return selected, nil
+}
+
 func (c *Controller) Cancel(ctx context.Context, id int64) error {
 	job, err := c.Job(ctx, id)
 	if err != nil || job.Phase.Terminal() {
@@ -307,7 +323,8 @@ func (c *Controller) PruneLogs(_ context.Context, f units.LogFilter) (int64, err
 
 func selects(f units.LogFilter, e units.LogEntry) bool {
 	return (f.Source == "" || e.Source == f.Source || strings.HasPrefix(e.Source, f.Source+".")) &&
-		(f.Level == "" || e.Level == f.Level) &&
+		slices.Contains(f.Levels(), e.Level) &&
+		(f.Service == "" || e.Service.Name == f.Service) &&
 		(f.Context == "" || e.Service.Context == f.Context) &&
 		(f.Since.IsZero() || !e.Time.Before(f.Since)) &&
 		(f.Until.IsZero() || !e.Time.After(f.Until))

@@ -51,7 +51,7 @@ func TestListingCancellingPruningMeasuring(t *testing.T) {
 	if err != nil || len(contexts) != 2 || contexts[1].Name != "lab" || contexts[1].Slice != "hero-lab.slice" || contexts[1].Services[units.StateRunning] != 1 {
 		t.Errorf("contexts are %+v, %v", contexts, err)
 	}
-	jobs, err := c.Jobs(ctx)
+	jobs, err := c.Jobs(ctx, units.JobFilter{Live: true})
 	if err != nil || len(jobs) != 1 || jobs[0] != job {
 		t.Errorf("jobs are %+v, %v; want %+v", jobs, err, job)
 	}
@@ -67,7 +67,7 @@ func TestListingCancellingPruningMeasuring(t *testing.T) {
 	if err := c.Cancel(ctx, 0); units.CodeOf(err) != units.CodeNoSuchJob {
 		t.Errorf("cancel of job 0: error is %v", err)
 	}
-	if jobs, err := c.Jobs(ctx); err != nil || len(jobs) != 0 {
+	if jobs, err := c.Jobs(ctx, units.JobFilter{Live: true}); err != nil || len(jobs) != 0 {
 		t.Errorf("afterwards jobs are %+v, %v", jobs, err)
 	}
 

@@ -147,9 +147,11 @@ func (c *Client) Job(ctx context.Context, job int64) (units.Job, error) {
 	return properties(ctx, c, wire.JobPath(job), wire.JobInterface, wire.Job)
 }
 
-// Jobs are the jobs that are not over.
-func (c *Client) Jobs(ctx context.Context) ([]units.Job, error) {
-	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListJobs", wire.JobFilter{}.Encode(), uint64(0))
+// Jobs are the newest jobs of the history that the filter selects, the oldest
+// of them first. With Live they are those that are not over.
+func (c *Client) Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error) {
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListJobs",
+		wire.EncodeJobFilter(filter), flag(!filter.Live, wire.FlagHistory))
 	if err != nil {
 		return nil, err
 	}

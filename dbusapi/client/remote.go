@@ -51,10 +51,30 @@ func unreachable(host, format string, err error) *units.Error {
 	return units.Errorf(units.CodeNotRunning, "hero_proc on "+strings.ReplaceAll(host, "%", "%%")+" can't be reached: "+format, err)
 }
 
-// sshCommand is the command that systemctl runs too: no X11, no terminal. What
+// RemoteCommand is the command that runs another one on that host, by ssh, as
+// the user who logs in there. host is as for [DialHost].
+func RemoteCommand(host string, argv ...string) ([]string, error) {
+	ssh, err := sshHost(host)
+	for _, arg := range argv {
+		// A shell over there takes it apart again.
+		ssh = append(ssh, "'"+strings.ReplaceAll(arg, "'", `'\''`)+"'")
+	}
+	return ssh, err
+}
+
+// sshCommand is the command that systemctl runs too.
+func sshCommand(host string) ([]string, error) {
+	ssh, err := sshHost(host)
+	if err != nil {
+		return nil, err
+	}
+	return append(ssh, "systemd-stdio-bridge"), nil
+}
+
+// sshHost is how ssh is called, but for the command: no X11, no terminal. What
 // ssh could take for an option or for more than one word is refused, though
 // nothing of it meets a shell here: ssh has its own ideas of both.
-func sshCommand(host string) ([]string, error) {
+func sshHost(host string) ([]string, error) {
 	refuse := func(why string) ([]string, error) {
 		return nil, units.Errorf(units.CodeInvalidArgument, "the host is %q, which %s; want [USER@]HOST[:PORT]", host, why)
 	}
@@ -97,7 +117,7 @@ func sshCommand(host string) ([]string, error) {
 	if hasUser {
 		name = user + "@" + name
 	}
-	return append(argv, "--", name, "systemd-stdio-bridge"), nil
+	return append(argv, "--", name), nil
 }
 
 // How long a program that has lost its standard input may take to end, before

@@ -22,7 +22,9 @@ func EncodeFilter(f units.LogFilter) map[string]dbus.Variant {
 	}
 	add("source", Clean(f.Source), f.Source != "")
 	add("level", Clean(string(f.Level)), f.Level != "")
+	add("exact", true, f.Exact)
 	add("context", Clean(f.Context), f.Context != "")
+	add("service", Clean(f.Service), f.Service != "")
 	add("since", limit(f.Since), !f.Since.IsZero())
 	add("until", limit(f.Until), !f.Until.IsZero())
 	add("limit", uint64(max(f.Limit, 0)), f.Limit != 0)
@@ -49,13 +51,18 @@ func DecodeFilter(m map[string]dbus.Variant) (units.LogFilter, error) {
 	return f, nil
 }
 
-// DecodePruneFilter is DecodeFilter for PruneLogs, which has no limit. What
-// selects everything is refused unless everything is meant.
+// DecodePruneFilter is DecodeFilter for PruneLogs, which has no limit, and
+// deletes of a level no more than that level: who throws away what is of little
+// weight means to keep the rest. What selects everything is refused unless
+// everything is meant.
 func DecodePruneFilter(m map[string]dbus.Variant, everything bool) (units.LogFilter, error) {
-	if _, limited := m["limit"]; limited {
-		return units.LogFilter{}, units.Errorf(units.CodeInvalidArgument, `log filter: "limit" is not a key; want source, level, context, since or until`)
+	for _, key := range []string{"limit", "exact"} {
+		if _, has := m[key]; has {
+			return units.LogFilter{}, units.Errorf(units.CodeInvalidArgument, `log filter: %q is not a key; want source, level, context, service, since or until`, key)
+		}
 	}
 	f, err := DecodeFilter(m)
+	f.Exact = f.Level != ""
 	if err == nil && f == (units.LogFilter{}) && !everything {
 		err = units.Errorf(units.CodeInvalidArgument, "the filter selects the whole log; flag %d says that this is meant", FlagEverything)
 	}
@@ -69,7 +76,11 @@ func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string)
 		n, isNumber = uint64(u), true
 	}
 	switch key {
-	case "source", "level", "context":
+	case "exact":
+		if exact, ok := value.(bool); !ok || !exact {
+			return "is not true (b); want no such key for the more severe ones too"
+		}
+	case "source", "level", "context", "service":
 		if !isText {
 			return "is not a string (s)"
 		}
@@ -78,19 +89,26 @@ func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string)
 			return "is not a number (t)"
 		}
 	default:
-		return "is not a key; want source, level, context, since, until or limit"
+		return "is not a key; want source, level, exact, context, service, since, until or limit"
 	}
 	switch key {
 	case "source":
 		f.Source = s
 	case "level":
 		f.Level = units.Level(s)
-		if f.Level != units.LevelError && f.Level != units.LevelWarning && f.Level != units.LevelInfo {
+		if !slices.Contains(units.Levels, f.Level) {
 			return fmt.Sprintf("is %.32q; want error, warning or info", s)
 		}
+	case "exact":
+		f.Exact = true
 	case "context":
 		f.Context = s
 		if err := units.CheckContextName(s); err != nil {
+			return err.Error()
+		}
+	case "service":
+		f.Service = s
+		if err := units.CheckServiceName(s); err != nil {
 			return err.Error()
 		}
 	case "since", "until":

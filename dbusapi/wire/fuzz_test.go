@@ -129,9 +129,10 @@ func wantCode(t *testing.T, err error, code units.Code) {
 // FuzzFilters is every call that takes a filter.
 func FuzzFilters(f *testing.F) {
 	for _, m := range []map[string]dbus.Variant{
-		EncodeFilter(units.LogFilter{Source: "s", Level: units.LevelError, Context: "core", Since: time.Unix(1, 0), Until: time.Unix(2, 0), Limit: 7}),
+		EncodeFilter(units.LogFilter{Source: "s", Level: units.LevelError, Exact: true, Context: "core", Service: "web", Since: time.Unix(1, 0), Until: time.Unix(2, 0), Limit: 7}),
 		ServiceFilter{Context: "core", State: units.StateRunning}.Encode(),
-		JobFilter{Context: "core", Service: "web"}.Encode(),
+		EncodeJobFilter(units.JobFilter{Context: "core", Service: "web", Action: "main", Phase: units.PhaseLost, Origin: units.OriginBoot,
+			Run: 3, Before: 9, Since: time.Unix(1, 0), Until: time.Unix(2, 0), Limit: 7}),
 		{"since": dbus.MakeVariant(uint64(math.MaxUint64)), "until": dbus.MakeVariant(uint64(1) << 63), "limit": dbus.MakeVariant(uint32(0))},
 		{"context": dbus.MakeVariant([]string{"x"}), "state": dbus.MakeVariant("\n"), "\n": dbus.MakeVariant(pair{})},
 	} {
@@ -159,7 +160,7 @@ func FuzzFilters(f *testing.F) {
 		}
 		if got, err := DecodeJobFilter(arg); err != nil {
 			wantCode(t, err, units.CodeInvalidArgument)
-		} else if again, err := DecodeJobFilter(got.Encode()); err != nil || again != got {
+		} else if again, err := DecodeJobFilter(EncodeJobFilter(got)); err != nil || again != got {
 			t.Errorf("job filter %+v came back as %+v, %v", got, again, err)
 		}
 	})

@@ -41,6 +41,8 @@ const (
 	FlagStop uint64 = 1
 	// FlagEverything of PruneLogs: an empty filter is meant.
 	FlagEverything uint64 = 1
+	// FlagHistory of ListJobs: those that are over too.
+	FlagHistory uint64 = 1
 )
 
 // EnvWithheld is the key that stands in a definition in place of its

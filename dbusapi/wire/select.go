@@ -31,39 +31,7 @@ func (f ServiceFilter) Selects(s units.Status) bool {
 func DecodeServiceFilter(m map[string]dbus.Variant) (f ServiceFilter, err error) {
 	err = decodeTexts("service filter", m, map[string]func(string) error{
 		"context": func(s string) error { f.Context = s; return units.CheckContextName(s) },
-		"state":   func(s string) error { f.State = units.State(s); return checkState(f.State) },
-	})
-	return f, err
-}
-
-func checkState(s units.State) error {
-	if slices.Contains(units.States, s) {
-		return nil
-	}
-	return fmt.Errorf("is %.32q; want one of %v", string(s), units.States)
-}
-
-// JobFilter is the filter of ListJobs. A zero field selects all.
-type JobFilter struct {
-	Context string
-	Service string // a name, whatever its context
-}
-
-// Encode is the argument of ListJobs.
-func (f JobFilter) Encode() map[string]dbus.Variant {
-	return encodeTexts(map[string]string{"context": f.Context, "service": f.Service})
-}
-
-// Selects says whether the filter selects a job.
-func (f JobFilter) Selects(j units.Job) bool {
-	return (f.Context == "" || j.Service.Context == f.Context) && (f.Service == "" || j.Service.Name == f.Service)
-}
-
-// DecodeJobFilter is the inverse of Encode, and as strict as [DecodeFilter].
-func DecodeJobFilter(m map[string]dbus.Variant) (f JobFilter, err error) {
-	err = decodeTexts("job filter", m, map[string]func(string) error{
-		"context": func(s string) error { f.Context = s; return units.CheckContextName(s) },
-		"service": func(s string) error { f.Service = s; return units.CheckServiceName(s) },
+		"state":   func(s string) error { f.State = units.State(s); return oneOf(f.State, units.States) },
 	})
 	return f, err
 }

@@ -132,7 +132,7 @@ func TestFilterRoundTrip(t *testing.T) {
 	}{
 		{name: "nothing selected"},
 		{name: "everything selected", filter: units.LogFilter{
-			Source: "hero_proc.store", Level: units.LevelError, Context: "core",
+			Source: "hero_proc.store", Level: units.LevelError, Exact: true, Context: "core", Service: "web",
 			Since: time.UnixMicro(1), Until: time.UnixMicro(1700000000000001), Limit: 17,
 		}},
 	} {
@@ -142,8 +142,8 @@ func TestFilterRoundTrip(t *testing.T) {
 		}
 	}
 	// A field that is added to the filter has to be added here and to the keys.
-	if n := reflect.TypeFor[units.LogFilter]().NumField(); n != 6 {
-		t.Errorf("the filter has %d fields; the test knows 6", n)
+	if n := reflect.TypeFor[units.LogFilter]().NumField(); n != 8 {
+		t.Errorf("the filter has %d fields; the test knows 8", n)
 	}
 }
 
@@ -155,7 +155,9 @@ func TestFilterIsStrict(t *testing.T) {
 		value any
 		want  string // "" if it is taken
 	}{
-		{name: "unknown key", key: "sauce", value: "x", want: `log filter: "sauce" is not a key; want source, level, context, since, until or limit`},
+		{name: "unknown key", key: "sauce", value: "x", want: `log filter: "sauce" is not a key; want source, level, exact, context, service, since, until or limit`},
+		{name: "exact, or not at all", key: "exact", value: false, want: `log filter: "exact" is not true (b); want no such key for the more severe ones too`},
+		{name: "no service's name", key: "service", value: "-", want: `log filter: "service" is "-"; want 1 to 100 of A-Z, a-z, 0-9, _, . and -, not starting with . or -`},
 		{name: "source of another type", key: "source", value: uint64(1), want: `log filter: "source" is not a string (s)`},
 		{name: "time of another type", key: "since", value: "yesterday", want: `log filter: "since" is not a number (t)`},
 		{name: "signed limit", key: "limit", value: int32(-1), want: `log filter: "limit" is not a number (t)`},
@@ -190,21 +192,6 @@ func TestListFiltersGoOverAndSelect(t *testing.T) {
 		got, err := DecodeServiceFilter(tt.filter.Encode())
 		if err != nil || got != tt.filter || got.Selects(service) != tt.want {
 			t.Errorf("%+v came back as %+v, %v, and selects: %v; want %v", tt.filter, got, err, got.Selects(service), tt.want)
-		}
-	}
-	job := units.Job{Service: units.ID{Context: "core", Name: "web"}}
-	for _, tt := range []struct {
-		filter JobFilter
-		want   bool
-	}{
-		{filter: JobFilter{}, want: true},
-		{filter: JobFilter{Context: "core", Service: "web"}, want: true},
-		{filter: JobFilter{Context: "test"}},
-		{filter: JobFilter{Service: "db"}},
-	} {
-		got, err := DecodeJobFilter(tt.filter.Encode())
-		if err != nil || got != tt.filter || got.Selects(job) != tt.want {
-			t.Errorf("%+v came back as %+v, %v, and selects: %v; want %v", tt.filter, got, err, got.Selects(job), tt.want)
 		}
 	}
 }

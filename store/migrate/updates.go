@@ -8,8 +8,12 @@ var v1 string
 //go:embed v2.sql
 var v2 string
 
+//go:embed v3.sql
+var v3 string
+
 // Updates is the schema of this version of hero_proc.
 var Updates = Schema{
 	Script(v1), // 1: services, actions, runs, jobs, logs
 	Script(v2), // 2: what jobs used, marks
+	Script(v3), // 3: indexes for queries of the history
 }

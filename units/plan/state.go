@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -68,6 +69,9 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 		return Reading{units.StateBlocked, problem.Message, problem.Remedy}
 	case primary.Active == "failed":
 		return Reading{units.StateFailed, "systemd's result is " + said.outcome(primary), logs}
+	case keptBack(s, actions) >= 0:
+		i := keptBack(s, actions)
+		return Reading{units.StateFailed, fmt.Sprintf("action %q is failed: %s", s.Actions[i].Name, said.outcome(actions[i])), "journalctl -u " + actions[i].Name}
 	case !primary.Loaded():
 		return Reading{units.StateInactive, "systemd has not loaded " + primary.Name, "systemctl restart hero_proc"}
 	case s.Wanted == units.WantedStart && len(down) > 0:
@@ -89,6 +93,27 @@ func Unusable(id units.ID, u units.Unit) Problem {
 		p.Remedy = "systemctl unmask " + u.Name + "\nsystemctl restart hero_proc"
 	}
 	return p
+}
+
+// keptBack is the action that has failed and that the primary one, which is
+// down, depends on, so that it was not started; -1 is none.
+func keptBack(s units.Service, actions []units.Unit) int {
+	needed := map[string]bool{}
+	need := []string{s.Actions[s.Primary()].Name}
+	for len(need) > 0 {
+		name := need[0]
+		need = need[1:]
+		i := slices.IndexFunc(s.Actions, func(a units.Action) bool { return a.Name == name })
+		if i < 0 || needed[name] {
+			continue
+		}
+		if i != s.Primary() && actions[i].Active == "failed" {
+			return i
+		}
+		needed[name] = true
+		need = append(need, s.Actions[i].DependsOn...)
+	}
+	return -1
 }
 
 func anyAlive(us []units.Unit) bool {

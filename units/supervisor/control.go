@@ -13,7 +13,8 @@ import (
 const jobTimeout = time.Hour
 
 // Start starts a service and answers at once with the job of its primary
-// action. A service that is up already is left as it is.
+// action. Of a service that is up already only the actions that are down are
+// started.
 func (s *Supervisor) Start(ctx context.Context, id units.ID) (units.Job, error) {
 	if err := id.Check(); err != nil {
 		return units.Job{}, err
@@ -33,6 +34,9 @@ func (s *Supervisor) Start(ctx context.Context, id units.ID) (units.Job, error) 
 	}
 	s.history.observe(ctx, u)
 	if u.Alive() && u.Sub != "auto-restart" {
+		if err := s.startOthers(ctx, service); err != nil {
+			return units.Job{}, err
+		}
 		return s.history.lastJob(ctx, u.Name)
 	}
 	s.ask(id)
@@ -129,12 +133,16 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 	if err != nil {
 		return units.Job{}, err
 	}
+	var results []<-chan string
 	for _, name := range names {
 		s.history.setStopping(name)
-		if _, err := s.Systemd.Stop(ctx, name, "replace"); err != nil {
+		result, err := s.Systemd.Stop(ctx, name, "replace")
+		if err != nil {
 			return units.Job{}, err
 		}
+		results = append(results, result)
 	}
+	s.followStop(id, results)
 	return job, nil
 }
 

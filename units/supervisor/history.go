@@ -102,7 +102,8 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 		if err != nil {
 			return nil, nil, err
 		}
-		u = fresh
+		// The journal was looked into for the other one.
+		u, settled = fresh, false
 	}
 	h.seen[u.Name] = h.pid1.moment()
 	last, err := h.lastOf(ctx, u.Name)

@@ -73,13 +73,13 @@ func TestStartOfWhatHasAProbe(t *testing.T) {
 		t.Fatalf("the start of web is %+v, %v", job, err)
 	}
 	const db = "hero-core-db.service"
-	d.await("db", units.StateActivating)
+	d.awaitReason("db", "not ready yet (start-post)")
 	w.pid1.Say(db, "waiting for redis://127.0.0.1:6379: LOADING")
 	if got, want := d.status("db").Reason, "not ready yet (start-post), waiting for redis://127.0.0.1:6379: LOADING"; got != want {
 		t.Errorf("db reads %q, want %q", got, want)
 	}
-	if web := d.status("web"); web.State != units.StateInactive {
-		t.Errorf("web is %s (%s) before db is ready", web.State, web.Reason)
+	if web, want := d.status("web"), "waits for core/db, waiting for redis://127.0.0.1:6379: LOADING"; web.State != units.StateActivating || web.Reason != want {
+		t.Errorf("web is %s (%s) before db is ready, want activating (%s)", web.State, web.Reason, want)
 	}
 	w.pid1.Ready(db)
 	if job, err = d.WaitReady(t.Context(), job.ID); err != nil || job.Phase != units.PhaseRunning {
@@ -95,7 +95,7 @@ func TestStartOfWhatHasAProbe(t *testing.T) {
 	if job, err = d.Start(t.Context(), units.ID{Context: "core", Name: "web"}); err != nil {
 		t.Fatal(err)
 	}
-	d.await("db", units.StateActivating)
+	d.awaitReason("db", "not ready yet (start-post)")
 	w.pid1.Unready(db, "redis://127.0.0.1:6379 after 30s: connection refused")
 	if job, err = d.WaitReady(t.Context(), job.ID); err != nil || job.Phase != units.PhaseFailed || job.Result != "dependency" {
 		t.Errorf("the start of web without db ends in %+v, %v", job, err)

@@ -178,9 +178,11 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 			st.Stale = true
 		}
 	}
-	var down []units.Unit
+	var down, requires []units.Unit
 	for _, dep := range g.Requires(id) {
-		if u := unit(dep.Unit()); u.Active == "failed" {
+		u := unit(dep.Unit())
+		requires = append(requires, u)
+		if u.Active == "failed" {
 			down = append(down, u)
 		}
 	}
@@ -189,6 +191,9 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 		st.Unit = actions[p]
 	}
 	reading := plan.Read(service, actions, down, problem, said)
+	if queued, ok := plan.Queued(service, actions, requires, said); ok {
+		reading = queued
+	}
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
 	return st
 }
@@ -233,26 +238,9 @@ func (s *Supervisor) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEn
 
 // PruneLogs deletes what the filter selects, and answers how many that were.
 func (s *Supervisor) PruneLogs(ctx context.Context, f units.LogFilter) (int64, error) {
+	// What was said before the call is to be there for it.
+	if err := s.Queue.Flush(ctx); err != nil {
+		s.Logger.Warn("cannot write the log before it is pruned, ignoring", "error", err)
+	}
 	return s.Store.PruneLogs(ctx, f)
-}
-
-// LiveJobs are the jobs that are not over.
-func (s *Supervisor) LiveJobs(ctx context.Context) ([]units.Job, error) {
-	return s.Store.LiveJobs(ctx)
-}
-
-// Job reads one job.
-func (s *Supervisor) Job(ctx context.Context, id int64) (units.Job, error) {
-	job, _, err := s.history.get(ctx, id)
-	return job, err
-}
-
-// WaitReady answers when the job is ready, or over.
-func (s *Supervisor) WaitReady(ctx context.Context, id int64) (units.Job, error) {
-	return s.history.wait(ctx, id, func(j units.Job) bool { return j.Phase != units.PhasePending })
-}
-
-// Wait answers when the job is over.
-func (s *Supervisor) Wait(ctx context.Context, id int64) (units.Job, error) {
-	return s.history.wait(ctx, id, func(j units.Job) bool { return j.Phase.Terminal() })
 }

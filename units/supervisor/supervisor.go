@@ -60,6 +60,7 @@ type Store interface {
 	SaveJobs(ctx context.Context, records []units.Record) error
 	Job(ctx context.Context, id int64) (units.Job, error)
 	LiveJobs(ctx context.Context) ([]units.Job, error)
+	Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error)
 	JobByInvocation(ctx context.Context, invocation string) (units.Job, bool, error)
 	LastJob(ctx context.Context, unit string) (units.Job, bool, error)
 	// LastRun are the jobs of a service's newest run.
@@ -171,6 +172,9 @@ type Supervisor struct {
 	// asked counts what was asked of a service: what goes on in the
 	// background for an older request gives up.
 	asked map[units.ID]uint64
+	// stops has, for each service that is being stopped, what closes when all
+	// of its actions have stopped.
+	stops map[units.ID]chan struct{}
 }
 
 // New makes a supervisor; Run brings it to life. Whatever changes something
@@ -184,6 +188,7 @@ func New(o Options) *Supervisor {
 		refused: map[units.ID]plan.Problem{},
 		heroDB:  "pending",
 		asked:   map[units.ID]uint64{},
+		stops:   map[units.ID]chan struct{}{},
 		control: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())

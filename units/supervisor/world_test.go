@@ -183,6 +183,17 @@ func (d *daemon) await(name string, state units.State) units.Status {
 	}
 }
 
+// awaitReason waits until the service is in its state for that reason.
+func (d *daemon) awaitReason(name, reason string) {
+	d.w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); d.status(name).Reason != reason; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s := d.status(name)
+			d.w.t.Fatalf("%s is %s (%s), want %q", name, s.State, s.Reason, reason)
+		}
+	}
+}
+
 func (d *daemon) expect(want ...string) {
 	d.w.t.Helper()
 	if got := d.reported(); !slices.Equal(got, want) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type API interface {
 	Stop(ctx context.Context, id units.ID) (units.Job, error)
 	Restart(ctx context.Context, id units.ID) (units.Job, error)
 	Job(ctx context.Context, job int64) (units.Job, error)
-	Jobs(ctx context.Context) ([]units.Job, error)
+	Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error)
 	Cancel(ctx context.Context, job int64) error
 	WaitReady(ctx context.Context, job int64) (units.Job, error)
 	Wait(ctx context.Context, job int64) (units.Job, error)
@@ -50,6 +51,8 @@ type Env struct {
 	Width int
 	// Color says that Stdout takes colours.
 	Color bool
+	// Redraw says that Stdout is a terminal that can take a line back.
+	Redraw bool
 	// Version is that of this program.
 	Version string
 	// Now gives the time, in the time zone that times are shown in.
@@ -57,8 +60,11 @@ type Env struct {
 	// Dial connects to the daemon, DialHost to that of another machine.
 	Dial     func(context.Context) (API, error)
 	DialHost func(ctx context.Context, host string) (API, error)
-	// Exec runs another program to its end, with the three streams above.
-	Exec func(ctx context.Context, argv []string) error
+	// Exec runs another program to its end, with the streams above; another
+	// stdout than nil is in the place of Stdout.
+	Exec func(ctx context.Context, argv []string, stdout io.Writer) error
+	// JournalDenied says that this user may not read what services print.
+	JournalDenied func() bool
 }
 
 // callTimeout bounds a command that waits for no service, but perhaps for
@@ -70,6 +76,7 @@ type call struct {
 	Env
 	api    API
 	json   bool
+	quiet  bool           // of --quiet: nothing but errors
 	host   string         // of --host, "" is this machine
 	result map[string]any // what --json prints
 	exit   int            // the exit status when there is no error
@@ -127,6 +134,7 @@ func (c *call) app() *cli.App {
 		}},
 		Commands: []*cli.Command{
 			c.serviceCommand(),
+			c.actionCommand(),
 			c.jobCommand(),
 			c.contextCommand(),
 			c.logCommand(),
@@ -207,7 +215,7 @@ func waiting(f func(context.Context, *cli.Context) error) cli.ActionFunc {
 
 // say prints a line for people: with --json there is none.
 func (c *call) say(format string, args ...any) {
-	if !c.json {
+	if !c.json && !c.quiet {
 		fmt.Fprintf(c.Stdout, format+"\n", args...)
 	}
 }
@@ -222,10 +230,16 @@ func (c *call) hint(format string, args ...any) {
 
 // systemExec runs a program with the call's streams. A status other than 0 is
 // the program's to explain; it has done so on Stderr.
-func systemExec(env Env) func(context.Context, []string) error {
-	return func(ctx context.Context, argv []string) error {
+func systemExec(env Env) func(context.Context, []string, io.Writer) error {
+	return func(ctx context.Context, argv []string, stdout io.Writer) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = env.Stdin, env.Stdout, env.Stderr
+		if stdout != nil {
+			cmd.Stdout = stdout
+			if env.Color { // a program that writes to a pipe would leave them out
+				cmd.Env = append(os.Environ(), "SYSTEMD_COLORS=1")
+			}
+		}
 		err := cmd.Run()
 		if errors.Is(err, exec.ErrNotFound) {
 			return units.Errorf(units.CodeUnavailable, "cannot run %s: it is not installed", argv[0])

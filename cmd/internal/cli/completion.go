@@ -148,16 +148,20 @@ func (c *call) candidates(ctx context.Context, app *cli.App, p parsed, last stri
 func (c *call) flagValues(ctx context.Context, flag string) []string {
 	switch flag {
 	case "level":
-		return []string{string(units.LevelError), string(units.LevelWarning), string(units.LevelInfo)}
+		return wordsOf(units.Levels)
 	case "state":
 		return stateNames()
+	case "phase":
+		return wordsOf(units.Phases)
+	case "origin":
+		return wordsOf(units.Origins)
 	case "status":
 		return []string{string(units.WantedStart), string(units.WantedStop), string(units.WantedIgnore), string(units.WantedSpec)}
 	case "ready":
 		return []string{string(units.ReadyExec), string(units.ReadyNotify), "redis://"}
 	case "restart":
 		return []string{string(units.RestartNo), string(units.RestartOnFailure), string(units.RestartAlways)}
-	case "requires", "after", "wants", "conflicts":
+	case "requires", "after", "wants", "conflicts", "service":
 		return c.serviceNames(ctx)
 	default:
 		return nil

@@ -19,10 +19,13 @@ func SystemEnv(version string) Env {
 		Stderr:   os.Stderr,
 		Width:    width,
 		Color:    colored(width > 0, os.Getenv("NO_COLOR"), os.Getenv("TERM")),
+		Redraw:   width > 0 && os.Getenv("TERM") != "dumb",
 		Version:  version,
 		Now:      time.Now,
 		Dial:     Dial,
 		DialHost: DialHost,
+
+		JournalDenied: journalDenied,
 	}
 	env.Exec = systemExec(env)
 	return env

@@ -14,67 +14,16 @@ import (
 func (c *call) jobCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "job",
-		Usage: "look at jobs, and stop what they run",
+		Usage: "look at jobs, those that are over too, and stop what they run",
 		Description: `A job is one activation of one action's unit: what a start of a service makes.
-It has a NUMBER, which service start --json and job list tell.
+It has a NUMBER, which service start --json and job list tell. Jobs stay in the
+history when they are over.
 
 Example:
-   hero_proc job list`,
-		Subcommands: []*cli.Command{c.jobListCommand(), c.jobShowCommand(), c.jobCancelCommand()},
+   hero_proc job list --service web
+   hero_proc job show 42`,
+		Subcommands: []*cli.Command{c.jobListCommand(), c.jobShowCommand(), c.jobLogsCommand(), c.jobCancelCommand()},
 	}
-}
-
-func (c *call) jobListCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "list",
-		Usage:     "list the jobs that are not over",
-		ArgsUsage: "[--context CONTEXT]",
-		Description: `PHASE is pending while it starts, and running once it is ready.
-
-Example:
-   hero_proc job list`,
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "context", Usage: "only jobs of services of this `CONTEXT`"}},
-		Action: quick(c.jobList),
-	}
-}
-
-func (c *call) jobList(ctx context.Context, cc *cli.Context) error {
-	if err := noArgs(cc); err != nil {
-		return err
-	}
-	api, err := c.connect(ctx)
-	if err != nil {
-		return err
-	}
-	jobs, err := api.Jobs(ctx)
-	if err != nil {
-		return err
-	}
-	views := []jobView{}
-	var rows [][]cell
-	for _, j := range jobs {
-		if cc.IsSet("context") && j.Service.Context != cc.String("context") {
-			continue
-		}
-		views = append(views, viewJob(j))
-		rows = append(rows, []cell{
-			{strconv.FormatInt(j.ID, 10), plain},
-			{j.Service.String(), plain},
-			{j.Action, plain},
-			{string(j.Phase), phaseColor(j.Phase)},
-			{c.ago(jobSince(j)), plain},
-			{j.Unit, plain},
-		})
-	}
-	c.result["jobs"] = views
-	switch {
-	case c.json:
-	case len(rows) > 0:
-		c.table([]string{"JOB", "SERVICE", "ACTION", "PHASE", "FOR", "UNIT"}, rows)
-	default:
-		c.hint("No job is running.")
-	}
-	return nil
 }
 
 func (c *call) jobShowCommand() *cli.Command {
@@ -82,7 +31,8 @@ func (c *call) jobShowCommand() *cli.Command {
 		Name:      "show",
 		Usage:     "show one job, also one that is over",
 		ArgsUsage: "NUMBER",
-		Description: `What it printed: journalctl _SYSTEMD_INVOCATION_ID=INVOCATION
+		Description: `It shows the other jobs of its run too: other actions, and further attempts.
+What it printed: hero_proc job logs NUMBER
 
 Example:
    hero_proc job show 42`,
@@ -106,7 +56,11 @@ func (c *call) jobShow(ctx context.Context, cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	c.result["job"] = viewJob(j)
+	run, err := api.Jobs(ctx, units.JobFilter{Run: j.Run, Limit: units.MaxJobLimit})
+	if err != nil {
+		return err
+	}
+	c.result["job"], c.result["run"] = viewJob(j), viewJobs(run)
 	if c.json {
 		return nil
 	}
@@ -135,7 +89,14 @@ func (c *call) jobShow(ctx context.Context, cc *cli.Context) error {
 	}
 	if j.InvocationID != "" {
 		c.field("Invocation", j.InvocationID)
-		c.field("Logs", "journalctl _SYSTEMD_INVOCATION_ID="+j.InvocationID)
+		c.field("Logs", fmt.Sprintf("hero_proc job logs %d", j.ID))
+	}
+	name := "Same run"
+	for _, other := range run {
+		if other.ID != j.ID {
+			c.prose(name, fmt.Sprintf("job %d: %s, attempt %d, %s", other.ID, other.Action, other.Attempt, other.Phase))
+			name = ""
+		}
 	}
 	return nil
 }
@@ -215,6 +176,14 @@ func phaseColor(p units.Phase) color {
 	default:
 		return plain
 	}
+}
+
+func viewJobs(jobs []units.Job) []jobView {
+	views := make([]jobView, len(jobs))
+	for i, j := range jobs {
+		views[i] = viewJob(j)
+	}
+	return views
 }
 
 type jobView struct {

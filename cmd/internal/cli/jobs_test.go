@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,14 +22,21 @@ type jobsAPI struct {
 	contexts []units.ContextStatus
 	canceled []int64
 	filter   units.LogFilter
+	asked    units.JobFilter
 	all      bool
 	err      error
+	exec     func(context.Context, []string, io.Writer) error
+	denied   bool
+	ended    chan struct{} // closes when jobs end
 }
 
 func (a *jobsAPI) Close() error      { return nil }
 func (a *jobsAPI) AllowInteraction() {}
 
-func (a *jobsAPI) Jobs(context.Context) ([]units.Job, error) { return a.jobs, a.err }
+func (a *jobsAPI) Jobs(_ context.Context, f units.JobFilter) ([]units.Job, error) {
+	a.asked = f
+	return slices.DeleteFunc(slices.Clone(a.jobs), func(j units.Job) bool { return !f.Selects(j) }), a.err
+}
 
 func (a *jobsAPI) Job(_ context.Context, id int64) (units.Job, error) {
 	i := slices.IndexFunc(a.jobs, func(j units.Job) bool { return j.ID == id })
@@ -36,6 +44,15 @@ func (a *jobsAPI) Job(_ context.Context, id int64) (units.Job, error) {
 		return units.Job{}, units.Errorf(units.CodeNoSuchJob, "there is no job %d", id)
 	}
 	return a.jobs[i], nil
+}
+
+func (a *jobsAPI) Wait(ctx context.Context, id int64) (units.Job, error) {
+	select {
+	case <-a.ended:
+		return a.Job(ctx, id)
+	case <-ctx.Done():
+		return units.Job{}, ctx.Err()
+	}
 }
 
 func (a *jobsAPI) Cancel(ctx context.Context, id int64) error {
@@ -66,7 +83,7 @@ func newJobsAPI() *jobsAPI {
 				InvocationID: strings.Repeat("ab", 16), MainPID: 812, Created: jobsNow.Add(-2 * time.Hour), Started: jobsNow.Add(-time.Hour),
 				Used: units.Usage{CPU: units.Counted(1_234_567_890), IORead: units.Counted(0), IOWritten: units.Counted(5 << 19)}},
 			{ID: 42, Run: 8, Service: id("lab", "web"), Action: "main", Unit: "hero-lab-web.service", Attempt: 1, Phase: units.PhasePending, Created: jobsNow.Add(-3 * time.Second)},
-			{ID: 43, Run: 9, Service: id("lab", "once"), Action: "main", Unit: "hero-lab-once.service", Attempt: 1, Phase: units.PhaseFailed,
+			{ID: 43, Run: 8, Service: id("lab", "once"), Action: "main", Unit: "hero-lab-once.service", Attempt: 1, Phase: units.PhaseFailed,
 				Created: jobsNow.Add(-time.Minute), Ended: jobsNow.Add(-30 * time.Second), Result: "exit-code", ExitCode: 1, ExitStatus: 3},
 		},
 		contexts: []units.ContextStatus{
@@ -82,6 +99,7 @@ func (a *jobsAPI) call(args ...string) (stdout, stderr string, exit int, host st
 	exit = Run(context.Background(), args, Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Version: "1.2.3", Now: func() time.Time { return jobsNow },
 		Dial: func(context.Context) (API, error) { return a, nil },
+		Exec: a.exec, JournalDenied: func() bool { return a.denied },
 		DialHost: func(_ context.Context, h string) (API, error) {
 			host = h
 			return a, nil
@@ -99,15 +117,24 @@ func TestJobsContextsAndMetrics(t *testing.T) {
 		stderr string // is in it
 		exit   int
 	}{
-		{name: "list", args: "job list", stdout: `JOB  SERVICE       ACTION  PHASE    FOR      UNIT
-41   core/hero_db  main    running  1h 0min  hero-core-hero_db.service
-42   lab/web       main    pending  3s       hero-lab-web.service
-43   lab/once      main    failed   30s      hero-lab-once.service
+		{name: "list", args: "job list", stdout: `JOB  RUN  SERVICE       ACTION  PHASE    ASKED FOR            TOOK     RESULT
+41   7    core/hero_db  main    running  2026-01-02 13:04:05  2h 0min
+42   8    lab/web       main    pending  2026-01-02 15:04:02  3s
+43   8    lab/once      main    failed   2026-01-02 15:03:05  30s      exit-code (exited with status 3)
 `},
-		{name: "list of a context", args: "job list --context core", stdout: `JOB  SERVICE       ACTION  PHASE    FOR      UNIT
-41   core/hero_db  main    running  1h 0min  hero-core-hero_db.service
+		{name: "list of a context", args: "job list --context core", stdout: `JOB  RUN  SERVICE       ACTION  PHASE    ASKED FOR            TOOK     RESULT
+41   7    core/hero_db  main    running  2026-01-02 13:04:05  2h 0min
 `},
-		{name: "list of an empty context", args: "job list --context none", stderr: "No job is running."},
+		{name: "list that is cut", args: "job list --service once -n 1", stdout: `JOB  RUN  SERVICE   ACTION  PHASE   ASKED FOR            TOOK  RESULT
+43   8    lab/once  main    failed  2026-01-02 15:03:05  30s   exit-code (exited with status 3)
+`, stderr: "There may be more: --before 43"},
+		{name: "list of an empty context", args: "job list --context none", stderr: "There is no such job."},
+		{name: "list of a phase that is none", args: "job list --phase tired", stderr: "want pending, running, succeeded, failed, canceled or lost", exit: units.ExitUsage},
+		{name: "list of an origin that is none", args: "job list --origin me", stderr: "want boot, api or systemd", exit: units.ExitUsage},
+		{name: "list of too many", args: "job list -n 1001", stderr: "want 1 to 1000", exit: units.ExitUsage},
+		{name: "list before nothing", args: "job list --before 0", stderr: "want 1 or more", exit: units.ExitUsage},
+		{name: "list of an unset variable", args: "job list --service=", stderr: "--service is empty", exit: units.ExitUsage},
+		{name: "list since some time", args: "job list --since soon", stderr: "how long ago", exit: units.ExitUsage},
 		{name: "show one that runs", args: "job show 41", stdout: `         Job: 41 of run 7, attempt 2
      Service: core/hero_db
       Action: main
@@ -121,15 +148,16 @@ func TestJobsContextsAndMetrics(t *testing.T) {
   IO written: 2.5M
     Main PID: 812
   Invocation: abababababababababababababababab
-        Logs: journalctl _SYSTEMD_INVOCATION_ID=abababababababababababababababab
+        Logs: hero_proc job logs 41
 `},
-		{name: "show one that failed", args: "job show 43", stdout: `         Job: 43 of run 9, attempt 1
+		{name: "show one that failed", args: "job show 43", stdout: `         Job: 43 of run 8, attempt 1
      Service: lab/once
       Action: main
         Unit: hero-lab-once.service
        Phase: failed: exit-code (exited with status 3)
    Asked for: 2026-01-02 15:03:05; 1min 0s ago
        Ended: 2026-01-02 15:03:35; 30s ago
+    Same run: job 42: main, attempt 1, pending
 `},
 		{name: "show none", args: "job show 99", stderr: "there is no job 99", exit: units.ExitFailed},
 		{name: "show without a number", args: "job show", stderr: "number of one job", exit: units.ExitUsage},
@@ -153,11 +181,33 @@ lab      hero-lab.slice   1 inactive
 	}
 }
 
+func TestJobFilter(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args string
+		want units.JobFilter
+	}{
+		{"", units.JobFilter{Limit: defaultJobs}},
+		{"--live", units.JobFilter{Live: true}},
+		{"--live -n 3", units.JobFilter{Live: true, Limit: 3}},
+		{"--service lab/web --action main --phase lost --origin boot --run 3 --before 9 -n 5",
+			units.JobFilter{Context: "lab", Service: "web", Action: "main", Phase: units.PhaseLost, Origin: units.OriginBoot, Run: 3, Before: 9, Limit: 5}},
+		{"--service web --context lab --since 1h --until 2026-01-02",
+			units.JobFilter{Context: "lab", Service: "web", Since: jobsNow.Add(-time.Hour), Until: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Limit: defaultJobs}},
+	} {
+		a := newJobsAPI()
+		if _, stderr, exit, _ := a.call(append([]string{"job", "list"}, strings.Fields(tt.args)...)...); exit != 0 || a.asked != tt.want {
+			t.Errorf("job list %s: status %d, asked for %+v; want %+v\n%s", tt.args, exit, a.asked, tt.want, stderr)
+		}
+	}
+}
+
 func TestJobsAsJSON(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ args, key, has string }{
 		{"job list", "jobs", `"phase":"pending"`},
 		{"job show 41", "job", `"invocation_id":"abab`},
+		{"job show 42", "run", `"id":43`},
 		{"job cancel 41", "canceled", `[41]`},
 		{"context list", "contexts", `"slice":"hero-lab.slice"`},
 		{"metrics", "metrics", `hero_proc_ready 1\n`},
@@ -188,6 +238,11 @@ func TestLogPrune(t *testing.T) {
 		{name: "by date", args: "--older-than 2026-01-01", filter: units.LogFilter{Until: time.Date(2025, 12, 31, 23, 59, 59, 999999000, time.UTC)}},
 		{name: "of a kind", args: "--all --level info --source hero_proc.bus --context lab",
 			filter: units.LogFilter{Source: "hero_proc.bus", Level: units.LevelInfo, Context: "lab"}},
+		{name: "of a service", args: "--older-than 1d --service lab/web", filter: units.LogFilter{Context: "lab", Service: "web", Until: jobsNow.Add(-24*time.Hour - time.Microsecond)}},
+		{name: "of every age", args: "--older-than 0s", all: true},
+		{name: "of every age, and of a kind", args: "--older-than 0 --source hero_proc", filter: units.LogFilter{Source: "hero_proc"}},
+		{name: "of an unset variable", args: "--all --source=", exit: units.ExitUsage},
+		{name: "exactly", args: "--all --exact", exit: units.ExitUsage},
 		{name: "nothing said", args: "", exit: units.ExitUsage},
 		{name: "a kind of no age", args: "--level info", exit: units.ExitUsage},
 		{name: "both said", args: "--all --older-than 1d", exit: units.ExitUsage},
@@ -218,7 +273,6 @@ func TestHost(t *testing.T) {
 		{name: "this machine", args: "job list"},
 		{name: "before the command", args: "-H root@hero job list", host: "root@hero"},
 		{name: "behind it", args: "job list --host=hero:22", host: "hero:22"},
-		{name: "the journal is not reached", args: "-H hero service logs web", exit: units.ExitUsage, stderr: "hero_proc service logs web    # on hero"},
 		{name: "an unset variable is not this machine", args: "--host= job list", exit: units.ExitUsage, stderr: "--host is empty"},
 		{name: "nor behind the command", args: "job list --host=", exit: units.ExitUsage, stderr: "--host is empty"},
 	} {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ Example:
    hero_proc log query --source hero_proc.auto_start_db --level error
    hero_proc log query --since 1h -n 20`,
 		Flags: append(selectFlags(),
+			&cli.StringFlag{Name: "level", Usage: "only of this `LEVEL` and more severe ones: error, warning or info"},
+			&cli.BoolFlag{Name: "exact", Usage: "only of exactly that --level"},
 			&cli.StringFlag{Name: "since", Usage: "only from this `TIME` on"},
 			&cli.StringFlag{Name: "until", Usage: "only up to this `TIME`"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: fmt.Sprintf("only the last `COUNT`, at most %d", units.MaxLogLimit), Value: 100},
@@ -75,8 +78,8 @@ func (c *call) query(ctx context.Context, cc *cli.Context) error {
 func selectFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "source", Usage: "only of this `SOURCE` and those below it, such as hero_proc.auto_start_db"},
-		&cli.StringFlag{Name: "level", Usage: "only of this `LEVEL`: error, warning or info"},
 		&cli.StringFlag{Name: "context", Usage: "only about services of this `CONTEXT`"},
+		&cli.StringFlag{Name: "service", Usage: "only about this `SERVICE`: a name, or CONTEXT/NAME"},
 	}
 }
 
@@ -90,18 +93,31 @@ func selected(cc *cli.Context) (units.LogFilter, error) {
 	if err := noArgs(cc); err != nil {
 		return f, err
 	}
-	switch f.Level {
-	case "", units.LevelError, units.LevelWarning, units.LevelInfo:
-		return f, nil
-	default:
-		return f, usagef(cc, "--level is %q; want error, warning or info", f.Level)
+	if f.Service = cc.String("service"); strings.Contains(f.Service, "/") {
+		id, err := serviceID(cc, f.Service)
+		if err != nil {
+			return f, err
+		}
+		f.Context, f.Service = id.Context, id.Name
 	}
+	for _, name := range []string{"source", "level", "context", "service"} {
+		if cc.IsSet(name) && cc.String(name) == "" {
+			return f, usagef(cc, "--%s is empty", name)
+		}
+	}
+	if f.Level != "" && !slices.Contains(units.Levels, f.Level) {
+		return f, usagef(cc, "--level is %q; want %s", f.Level, words(units.Levels))
+	}
+	return f, nil
 }
 
 func (c *call) logFilter(cc *cli.Context) (units.LogFilter, error) {
 	f, err := selected(cc)
 	if err != nil {
 		return f, err
+	}
+	if f.Exact = cc.Bool("exact"); f.Exact && f.Level == "" {
+		return f, usagef(cc, "--exact is about a --level, and there is none")
 	}
 	f.Limit = cc.Int("lines")
 	if f.Limit < 1 || f.Limit > units.MaxLogLimit {
@@ -116,10 +132,14 @@ func (c *call) logFilter(cc *cli.Context) (units.LogFilter, error) {
 
 // timeFlag is the time that a flag says; zero when it is not set.
 func (c *call) timeFlag(cc *cli.Context, name string) (time.Time, error) {
+	return timeFlagAt(cc, name, c.Now())
+}
+
+func timeFlagAt(cc *cli.Context, name string, now time.Time) (time.Time, error) {
 	if !cc.IsSet(name) {
 		return time.Time{}, nil
 	}
-	t, ok := parseTime(cc.String(name), c.Now())
+	t, ok := parseTime(cc.String(name), now)
 	if !ok {
 		return t, usagef(cc, "--%s is %q; want 2026-01-02T15:04:05Z, \"2026-01-02 15:04:05\", 2026-01-02, or how long ago: 90s, 1h30m, 7d",
 			name, cc.String(name))

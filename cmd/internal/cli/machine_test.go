@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -39,6 +40,8 @@ type machine struct {
 	health   units.Health
 	filter   units.LogFilter        // the last one asked for
 	ends     map[units.ID]units.Job // how jobs end, where it is not well
+	live     []units.Job            // what Jobs answers
+	whole    bool                   // a start brings all actions up
 	waiting  chan struct{}          // gets one when somebody waits for a job that never ends
 
 	address string // of its bus
@@ -50,7 +53,7 @@ func newMachine(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 	m := &machine{
 		Controller: apitest.NewController(),
 		services:   map[units.ID]units.Service{}, statuses: map[units.ID]units.Status{},
-		jobs: map[int64]units.Job{}, waiting: make(chan struct{}, 10),
+		jobs: map[int64]units.Job{}, whole: true, waiting: make(chan struct{}, 10),
 	}
 	options = append(options, func(o *dbusapi.Options) { o.Controller = m })
 	m.address = apitest.Start(t, options...).Address
@@ -224,7 +227,7 @@ func (m *machine) begin(id units.ID, end units.Job) (units.Job, error) {
 	}
 	end.ID, end.Run, end.Attempt, end.Service, end.Unit, end.Action = int64(len(m.jobs)+1), 1, 1, id, id.Unit(), "main"
 	m.jobs[end.ID] = end
-	if end.Phase == units.PhaseRunning {
+	if end.Phase == units.PhaseRunning && m.whole {
 		s.State, s.Unit.Active, s.Unit.Sub = units.StateRunning, "active", "running"
 		m.statuses[id] = s
 	}
@@ -241,6 +244,12 @@ func (m *machine) Restart(_ context.Context, id units.ID) (units.Job, error) {
 
 func (m *machine) Stop(_ context.Context, id units.ID) (units.Job, error) {
 	return m.begin(id, units.Job{Phase: units.PhaseCanceled, Result: "success"})
+}
+
+func (m *machine) Jobs(context.Context, units.JobFilter) ([]units.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live, nil
 }
 
 // Job is a job before its end.
@@ -291,7 +300,7 @@ type how struct {
 	stdin string
 	width int
 	color bool
-	exec  func(context.Context, []string) error
+	exec  func(context.Context, []string, io.Writer) error
 	ctx   context.Context
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ import (
 // The exit statuses are a contract with scripts: one table.
 func TestExitStatuses(t *testing.T) {
 	t.Parallel()
-	ok := func(context.Context, []string) error { return nil }
+	ok := func(context.Context, []string, io.Writer) error { return nil }
 	for _, tt := range []struct {
 		args   string
 		exit   int
@@ -60,7 +61,7 @@ func TestExitStatuses(t *testing.T) {
 		{args: "service remove nothing", exit: 4, stderr: "no service"},
 		{args: "service enable web nothing", exit: 4, stderr: "no service"},
 
-		{args: "bogus", exit: 2, stderr: "want one of service, job, context, log, health, metrics, version, completion"},
+		{args: "bogus", exit: 2, stderr: "want one of service, action, job, context, log, health, metrics, version, completion"},
 		{args: "servce list", exit: 2, stderr: "did you mean service?"},
 		{args: "service strat web", exit: 2, stderr: "did you mean start?"},
 		{args: "help service strat", exit: 2, stderr: "did you mean start?"},
@@ -82,7 +83,10 @@ func TestExitStatuses(t *testing.T) {
 		{args: "service set web --file x.json", exit: 2, stderr: "unexpected argument"},
 		{args: "service set --file x.json --user me", exit: 2, stderr: "--user has no place beside --file"},
 		{args: "service set --file /nonexistent.json", exit: 2, stderr: "cannot read the definition"},
-		{args: "service logs web --json", exit: 2, stderr: "journalctl -o json"},
+		{args: "service logs web -n -1", exit: 2, stderr: "want 0 or more"},
+		{args: "service logs web --since soon", exit: 2, stderr: "how long ago"},
+		{args: "service logs web -f --until 1h", exit: 2, stderr: "want one of them"},
+		{args: "service logs nothing", exit: 4, stderr: "journalctl -u hero-core-nothing.service"},
 		{args: "log query --level loud", exit: 2, stderr: "want error, warning or info"},
 		{args: "log query --since soon", exit: 2, stderr: "how long ago"},
 		{args: "log query -n 0", exit: 2, stderr: "want 1 to 10000"},

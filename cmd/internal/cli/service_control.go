@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ func (c *call) controlCommand(v verb, usage, description string) *cli.Command {
 		Flags: []cli.Flag{
 			contextFlag("the services' `CONTEXT`"),
 			&cli.BoolFlag{Name: "no-wait", Usage: "ask for it and do not wait for the outcome"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but errors", Destination: &c.quiet},
 			&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than this `TIME`, such as 30s; 0 is as long as systemd takes"},
 		},
 		Action: waiting(func(ctx context.Context, cc *cli.Context) error {
@@ -97,11 +99,15 @@ func (c *call) control(ctx context.Context, api API, ids []units.ID, v verb, tim
 	for i, id := range ids {
 		jobs[i], failures[i] = v.call(api, ctx, id)
 	}
+	asked := slices.Clone(jobs)
+	line := c.watch(ctx, func(ctx context.Context) string { return awaited(ctx, api, v, asked) })
+	defer line.stop()
 	var first error
 	outcomes := make([]outcomeView, len(ids))
 	for i, id := range ids {
 		err := failures[i]
-		if err == nil && v.wait != nil && !jobs[i].Phase.Terminal() {
+		// Also for a job that is over: its service's other actions may not be.
+		if err == nil && v.wait != nil {
 			jobs[i], err = waitFor(ctx, api, v, jobs[i])
 		}
 		err = outcome(ctx, api, id, v, jobs[i], err, timeout)
@@ -109,23 +115,75 @@ func (c *call) control(ctx context.Context, api API, ids []units.ID, v verb, tim
 			Context: id.Context, Name: id.Name,
 			Job: jobs[i].ID, Phase: string(jobs[i].Phase), Result: jobs[i].Result,
 		}
-		switch {
-		case err == nil && v.wait == nil:
-			c.say("asked to %s %s", v.name, id)
-		case err == nil:
-			c.say("%s %s%s", v.done, id, afterwards(v, jobs[i]))
-		default:
-			e := explain(err)
-			outcomes[i].Error = &errorView{string(e.Code), e.Message, e.Remedy}
-			if first == nil {
-				first = e
-			} else {
-				c.printError(e)
+		line.aside(func() {
+			switch {
+			case err == nil && v.wait == nil:
+				c.say("asked to %s %s", v.name, id)
+			case err == nil:
+				c.say("%s %s%s", v.done, id, afterwards(v, jobs[i]))
+			default:
+				e := explain(err)
+				outcomes[i].Error = &errorView{string(e.Code), e.Message, e.Remedy}
+				if first == nil {
+					first = e
+				} else {
+					c.printError(e)
+				}
 			}
-		}
+		})
 	}
 	c.result["services"] = outcomes
 	return first
+}
+
+// looker is as much of the API as says what is awaited.
+type looker interface {
+	Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error)
+	Status(ctx context.Context, id units.ID) (units.Status, error)
+}
+
+// awaited says how far the jobs are that were asked for, and what the first
+// one waits for.
+func awaited(ctx context.Context, api looker, v verb, asked []units.Job) string {
+	live, err := api.Jobs(ctx, units.JobFilter{Live: true})
+	if err != nil {
+		return "" // what waits for the jobs will say
+	}
+	phases := make(map[int64]units.Phase, len(live))
+	for _, j := range live {
+		phases[j.ID] = j.Phase
+	}
+	var first *units.Job
+	done := 0
+	for i, j := range asked {
+		phase, isLive := phases[j.ID]
+		switch {
+		case j.ID == 0 || !isLive || v.name != stopping.name && phase != units.PhasePending:
+			done++
+		case first == nil:
+			first = &asked[i]
+		}
+	}
+	text := ""
+	if len(asked) > 1 {
+		text = fmt.Sprintf("%d of %d done; ", done, len(asked))
+	}
+	switch {
+	case first == nil && len(asked) == 1:
+		first = &asked[0] // its further actions are not up yet, or not down
+	case first == nil:
+		return text + "waiting for further actions"
+	}
+	text += first.Service.String()
+	s, err := api.Status(ctx, first.Service)
+	switch {
+	case err != nil:
+		return text
+	case s.Reason != "":
+		return text + ": " + s.Reason
+	default:
+		return text + " is " + string(s.State)
+	}
 }
 
 // waitFor waits for a job and keeps what was known of it when that fails.
@@ -160,9 +218,11 @@ func outcome(ctx context.Context, api API, id units.ID, v verb, job units.Job, e
 		return units.Errorf(units.CodeCanceled, "%q was stopped while it started", id.String()).WithRemedy(look)
 	case job.Phase == units.PhaseFailed || job.Phase == units.PhaseLost:
 		return units.Errorf(units.CodeStartFailed, "cannot %s %q: %s", v.name, id.String(), why(ctx, api, id, job)).WithRemedy(look)
-	default:
-		return nil
 	}
+	if s, err := api.Status(ctx, id); err == nil && s.State == units.StateDegraded {
+		return units.Errorf(units.CodeStartFailed, "%q has %s, but not all of it: %s", id.String(), v.done, s.Reason).WithRemedy(look)
+	}
+	return nil
 }
 
 // why says how a job failed: in systemd's words, unless the service itself

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -100,49 +99,4 @@ func (c *call) wantCommand(name string, wanted units.Wanted, v verb, usage, desc
 			return c.control(ctx, api, ids, v, 0)
 		}),
 	}
-}
-
-func (c *call) logsCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "logs",
-		Usage:     "show what a service has printed",
-		ArgsUsage: "NAME [-f] [-n LINES]",
-		Description: `It is in the journal: this runs journalctl for the service's units.
-
-Example:
-   hero_proc service logs hero_db -n 50
-   hero_proc service logs hero_db -f`,
-		Flags: []cli.Flag{
-			contextFlag("the service's `CONTEXT`"),
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on printing what comes"},
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "only the last `LINES`"},
-		},
-		Action: c.logs,
-	}
-}
-
-// logs works without the daemon too: what was printed is systemd's to keep.
-func (c *call) logs(cc *cli.Context) error {
-	id, err := oneID(cc)
-	if err != nil {
-		return err
-	}
-	argv := []string{"journalctl", "-u", id.Unit(), "-u", id.ActionUnit("*")}
-	if c.host != "" {
-		return units.Errorf(units.CodeInvalidArgument, "--host does not reach the journal; ask over there").
-			WithRemedy("hero_proc service logs " + short(id) + "    # on " + c.host)
-	}
-	if c.json {
-		return usagef(cc, "--json prints one object, and logs are many; use: journalctl -o json -u %s", id.Unit())
-	}
-	if cc.Bool("follow") {
-		argv = append(argv, "-f")
-	}
-	if n := cc.Int("lines"); cc.IsSet("lines") {
-		if n < 0 {
-			return usagef(cc, "-n is %d; want 0 or more", n)
-		}
-		argv = append(argv, "-n", strconv.Itoa(n))
-	}
-	return c.Exec(cc.Context, argv)
 }
