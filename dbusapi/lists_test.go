@@ -30,6 +30,12 @@ func populate(t *testing.T, s *apitest.Server) {
 	for _, id := range []units.ID{{Context: "core", Name: "db"}, {Context: "core", Name: "web"}, {Context: "test", Name: "web"}} {
 		def := definition(id.Name)
 		def["context"] = id.Context
+		if id.Name == "web" {
+			def["after"] = []any{"core/db"}
+		}
+		if id.Context == "test" {
+			def["wants"] = []any{"gone"}
+		}
 		if err := s.Controller.Set(ctx, def, false); err != nil {
 			t.Fatal(err)
 		}
@@ -63,6 +69,7 @@ func TestFilteredLists(t *testing.T) {
 		{name: "live jobs of a context", method: "ListJobs", args: []any{dict{"context": v("test")}, none}, key: "Context", want: []string{"test"}},
 		{name: "live jobs of a service", method: "ListJobs", args: []any{dict{"service": v("web")}, none}, key: "Service", want: []string{"web", "web"}},
 		{name: "live jobs of another", method: "ListJobs", args: []any{dict{"service": v("db")}, none}, key: "Service"},
+		{name: "dependencies", method: "ListDependencies", args: []any{none}, key: "OnService", want: []string{"db", "db", "gone"}},
 		{name: "contexts", method: "ListContexts", args: []any{none}, key: "Name", want: []string{"core", "test"}},
 	} {
 		var rows []dict
@@ -83,9 +90,13 @@ func TestFilteredLists(t *testing.T) {
 		{method: "ListJobs", args: []any{dict{"service": v("-"), "mood": v("x")}, none}, says: `job filter: "mood" is not a key; want context or service; "service" is "-"; want 1 to 100 of A-Z, a-z, 0-9, _, . and -, not starting with . or -`},
 		{method: "ListJobs", args: []any{dict{}, uint64(4)}, says: "flags are 0x4; want none but 0x0"},
 		{method: "ListContexts", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "ListDependencies", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "AnalyzeBoot", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "ExplainService", args: []any{"core", "web", uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "ExplainService", args: []any{"Core", "web", none}, says: `context is "Core"; want 1 to 64 of a-z, 0-9 and _`},
 		{method: "PruneLogs", args: []any{dict{"level": v("info")}, uint64(2)}, says: "flags are 0x2; want none but 0x1"},
-		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, since or until`},
-		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, context, since, until or limit`},
+		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, service, since or until`},
+		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, context, service, since, until or limit`},
 		{method: "PruneLogs", args: []any{dict{}, none}, says: "the filter selects the whole log; flag 1 says that this is meant"},
 		{method: "PruneLogs", args: []any{dict{"source": v("")}, none}, says: "the filter selects the whole log; flag 1 says that this is meant"},
 	} {

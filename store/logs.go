@@ -15,10 +15,11 @@ import (
 const selected = `(?1 = '' OR source = ?1 OR instr(source, ?1 || '.') = 1)
 		AND (?2 = '' OR level = ?2)
 		AND (?3 = '' OR context_name = ?3)
-		AND time BETWEEN ?4 AND ?5`
+		AND time BETWEEN ?4 AND ?5
+		AND (?6 = '' OR service_name = ?6)`
 
 func selection(f units.LogFilter) []any {
-	return []any{f.Source, f.Level, f.Context, bound(f.Since, math.MinInt64), bound(f.Until, math.MaxInt64)}
+	return []any{f.Source, f.Level, f.Context, bound(f.Since, math.MinInt64), bound(f.Until, math.MaxInt64), f.Service}
 }
 
 // Logs are the newest rows that the filter selects, the oldest first. Since
@@ -30,7 +31,7 @@ func (s *Store) Logs(ctx context.Context, f units.LogFilter) ([]units.LogEntry, 
 		limit = units.DefaultLogLimit
 	}
 	rows, err := s.r.QueryContext(ctx, `SELECT id, time, source, code, level, context_name, service_name, message, remedy, unit, result FROM logs
-		WHERE `+selected+` ORDER BY time DESC, id DESC LIMIT ?6`,
+		WHERE `+selected+` ORDER BY time DESC, id DESC LIMIT ?7`,
 		append(selection(f), min(limit, units.MaxLogLimit))...)
 	if err != nil {
 		return nil, s.fail(ctx, doing, err)

@@ -127,6 +127,7 @@ type LogFilter struct {
 	Source  string
 	Level   Level // exactly this one
 	Context string
+	Service string
 	Since   time.Time
 	Until   time.Time
 	// Limit is the number of rows, the newest ones; 0 is DefaultLogLimit.

@@ -309,6 +309,7 @@ func selects(f units.LogFilter, e units.LogEntry) bool {
 	return (f.Source == "" || e.Source == f.Source || strings.HasPrefix(e.Source, f.Source+".")) &&
 		(f.Level == "" || e.Level == f.Level) &&
 		(f.Context == "" || e.Service.Context == f.Context) &&
+		(f.Service == "" || e.Service.Name == f.Service) &&
 		(f.Since.IsZero() || !e.Time.Before(f.Since)) &&
 		(f.Until.IsZero() || !e.Time.After(f.Until))
 }

@@ -23,6 +23,7 @@ func EncodeFilter(f units.LogFilter) map[string]dbus.Variant {
 	add("source", Clean(f.Source), f.Source != "")
 	add("level", Clean(string(f.Level)), f.Level != "")
 	add("context", Clean(f.Context), f.Context != "")
+	add("service", Clean(f.Service), f.Service != "")
 	add("since", limit(f.Since), !f.Since.IsZero())
 	add("until", limit(f.Until), !f.Until.IsZero())
 	add("limit", uint64(max(f.Limit, 0)), f.Limit != 0)
@@ -53,7 +54,7 @@ func DecodeFilter(m map[string]dbus.Variant) (units.LogFilter, error) {
 // selects everything is refused unless everything is meant.
 func DecodePruneFilter(m map[string]dbus.Variant, everything bool) (units.LogFilter, error) {
 	if _, limited := m["limit"]; limited {
-		return units.LogFilter{}, units.Errorf(units.CodeInvalidArgument, `log filter: "limit" is not a key; want source, level, context, since or until`)
+		return units.LogFilter{}, units.Errorf(units.CodeInvalidArgument, `log filter: "limit" is not a key; want source, level, context, service, since or until`)
 	}
 	f, err := DecodeFilter(m)
 	if err == nil && f == (units.LogFilter{}) && !everything {
@@ -69,7 +70,7 @@ func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string)
 		n, isNumber = uint64(u), true
 	}
 	switch key {
-	case "source", "level", "context":
+	case "source", "level", "context", "service":
 		if !isText {
 			return "is not a string (s)"
 		}
@@ -78,7 +79,7 @@ func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string)
 			return "is not a number (t)"
 		}
 	default:
-		return "is not a key; want source, level, context, since, until or limit"
+		return "is not a key; want source, level, context, service, since, until or limit"
 	}
 	switch key {
 	case "source":
@@ -91,6 +92,11 @@ func decodeFilterKey(f *units.LogFilter, key string, value any) (problem string)
 	case "context":
 		f.Context = s
 		if err := units.CheckContextName(s); err != nil {
+			return err.Error()
+		}
+	case "service":
+		f.Service = s
+		if err := units.CheckServiceName(s); err != nil {
 			return err.Error()
 		}
 	case "since", "until":

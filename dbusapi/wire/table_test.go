@@ -114,6 +114,9 @@ func TestEveryFieldGoesOverTheBusAndBack(t *testing.T) {
 	roundTrip(t, Health)
 	roundTrip(t, Context)
 	roundTrip(t, LogControl)
+	roundTrip(t, Dependency)
+	roundTrip(t, Explanation)
+	roundTrip(t, BootAnalysis)
 }
 
 func TestAnOlderOrNewerPeerIsUnderstood(t *testing.T) {
@@ -132,7 +135,7 @@ func TestFilterRoundTrip(t *testing.T) {
 	}{
 		{name: "nothing selected"},
 		{name: "everything selected", filter: units.LogFilter{
-			Source: "hero_proc.store", Level: units.LevelError, Context: "core",
+			Source: "hero_proc.store", Level: units.LevelError, Context: "core", Service: "hero_db",
 			Since: time.UnixMicro(1), Until: time.UnixMicro(1700000000000001), Limit: 17,
 		}},
 	} {
@@ -142,8 +145,8 @@ func TestFilterRoundTrip(t *testing.T) {
 		}
 	}
 	// A field that is added to the filter has to be added here and to the keys.
-	if n := reflect.TypeFor[units.LogFilter]().NumField(); n != 6 {
-		t.Errorf("the filter has %d fields; the test knows 6", n)
+	if n := reflect.TypeFor[units.LogFilter]().NumField(); n != 7 {
+		t.Errorf("the filter has %d fields; the test knows 7", n)
 	}
 }
 
@@ -155,7 +158,7 @@ func TestFilterIsStrict(t *testing.T) {
 		value any
 		want  string // "" if it is taken
 	}{
-		{name: "unknown key", key: "sauce", value: "x", want: `log filter: "sauce" is not a key; want source, level, context, since, until or limit`},
+		{name: "unknown key", key: "sauce", value: "x", want: `log filter: "sauce" is not a key; want source, level, context, service, since, until or limit`},
 		{name: "source of another type", key: "source", value: uint64(1), want: `log filter: "source" is not a string (s)`},
 		{name: "time of another type", key: "since", value: "yesterday", want: `log filter: "since" is not a number (t)`},
 		{name: "signed limit", key: "limit", value: int32(-1), want: `log filter: "limit" is not a number (t)`},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type API interface {
 	Services(ctx context.Context) ([]units.Status, error)
 	Status(ctx context.Context, id units.ID) (units.Status, error)
 	Definition(ctx context.Context, id units.ID) (map[string]any, error)
+	Explain(ctx context.Context, id units.ID) (units.Explanation, error)
+	Dependencies(ctx context.Context) ([]units.Dependency, error)
+	AnalyzeBoot(ctx context.Context) (units.BootAnalysis, error)
 	Set(ctx context.Context, def map[string]any, merge bool) error
 	Remove(ctx context.Context, id units.ID, stop bool) error
 	Start(ctx context.Context, id units.ID) (units.Job, error)
@@ -59,6 +63,8 @@ type Env struct {
 	DialHost func(ctx context.Context, host string) (API, error)
 	// Exec runs another program to its end, with the three streams above.
 	Exec func(ctx context.Context, argv []string) error
+	// Capture runs one and answers with what it printed.
+	Capture func(ctx context.Context, argv []string) (stdout, stderr []byte, err error)
 }
 
 // callTimeout bounds a command that waits for no service, but perhaps for
@@ -131,6 +137,7 @@ func (c *call) app() *cli.App {
 			c.contextCommand(),
 			c.logCommand(),
 			c.healthCommand(),
+			c.analyzeCommand(),
 			c.metricsCommand(),
 			c.versionCommand(),
 			c.completionCommand(),
@@ -235,4 +242,13 @@ func systemExec(env Env) func(context.Context, []string) error {
 		}
 		return nil
 	}
+}
+
+// systemCapture runs a program that reads nothing.
+func systemCapture(ctx context.Context, argv []string) (stdout, stderr []byte, err error) {
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.Bytes(), errs.Bytes(), err
 }

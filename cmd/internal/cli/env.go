@@ -24,7 +24,7 @@ func SystemEnv(version string) Env {
 		Dial:     Dial,
 		DialHost: DialHost,
 	}
-	env.Exec = systemExec(env)
+	env.Exec, env.Capture = systemExec(env), systemCapture
 	return env
 }
 
