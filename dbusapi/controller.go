@@ -14,6 +14,13 @@ type Controller interface {
 	Services(ctx context.Context) ([]units.Status, error)
 	Status(ctx context.Context, id units.ID) (units.Status, error)
 	Definition(ctx context.Context, id units.ID) (units.Service, error)
+	// Explain says why a service is in its state, also of one that is not
+	// registered.
+	Explain(ctx context.Context, id units.ID) (units.Explanation, error)
+	// Dependencies are what all services say of each other.
+	Dependencies(ctx context.Context) ([]units.Dependency, error)
+	// AnalyzeBoot says what the last boot waited for.
+	AnalyzeBoot(ctx context.Context) (units.BootAnalysis, error)
 	// Set registers def, or lays it over what is registered.
 	Set(ctx context.Context, def map[string]any, merge bool) error
 	// Remove takes the service out of the store; with stop, it stops it first.

@@ -30,6 +30,12 @@ func populate(t *testing.T, s *apitest.Server) {
 	for _, id := range []units.ID{{Context: "core", Name: "db"}, {Context: "core", Name: "web"}, {Context: "test", Name: "web"}} {
 		def := definition(id.Name)
 		def["context"] = id.Context
+		if id.Name == "web" {
+			def["after"] = []any{"core/db"}
+		}
+		if id.Context == "test" {
+			def["wants"] = []any{"gone"}
+		}
 		if err := s.Controller.Set(ctx, def, false); err != nil {
 			t.Fatal(err)
 		}
@@ -66,6 +72,7 @@ func TestFilteredLists(t *testing.T) {
 		{name: "the history of a service", method: "ListJobs", args: []any{dict{"context": v("core"), "service": v("web"), "phase": v("running")}, uint64(1)}, key: "Service", want: []string{"web"}},
 		{name: "the newest of the history", method: "ListJobs", args: []any{dict{"limit": v(uint32(1))}, uint64(1)}, key: "Context", want: []string{"test"}},
 		{name: "a phase that none is in", method: "ListJobs", args: []any{dict{"phase": v("lost")}, uint64(1)}, key: "Service"},
+		{name: "dependencies", method: "ListDependencies", args: []any{none}, key: "OnService", want: []string{"db", "db", "gone"}},
 		{name: "contexts", method: "ListContexts", args: []any{none}, key: "Name", want: []string{"core", "test"}},
 	} {
 		var rows []dict
@@ -88,6 +95,10 @@ func TestFilteredLists(t *testing.T) {
 			says: `job filter: "before" is 0; want no such key for no limit; "limit" is 1001; want at most 1000; "origin" is "me"; want one of [boot api systemd]; "phase" is "tired"; want one of [pending running succeeded failed canceled lost]; "run" is not a number (t)`},
 		{method: "ListJobs", args: []any{dict{}, uint64(4)}, says: "flags are 0x4; want none but 0x1"},
 		{method: "ListContexts", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "ListDependencies", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "AnalyzeBoot", args: []any{uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "ExplainService", args: []any{"core", "web", uint64(1)}, says: "flags are 0x1; want none but 0x0"},
+		{method: "ExplainService", args: []any{"Core", "web", none}, says: `context is "Core"; want 1 to 64 of a-z, 0-9 and _`},
 		{method: "PruneLogs", args: []any{dict{"level": v("info")}, uint64(2)}, says: "flags are 0x2; want none but 0x1"},
 		{method: "PruneLogs", args: []any{dict{"limit": v(uint64(1)), "level": v("info")}, none}, says: `log filter: "limit" is not a key; want source, level, context, service, since or until`},
 		{method: "PruneLogs", args: []any{dict{"sauce": v("x")}, none}, says: `log filter: "sauce" is not a key; want source, level, exact, context, service, since, until or limit`},

@@ -53,6 +53,7 @@ var reading = []string{
 	"Get", "GetAll", "Introspect", "Ping", "GetMachineId", "GetManagedObjects",
 	"ListServices", "ListServicesFiltered", "ListJobs", "ListContexts", "GetService", "GetJob", "GetDefinition",
 	"QueryLogs", "Metrics", "Wait", "WaitReady",
+	"ListDependencies", "ExplainService", "AnalyzeBoot",
 }
 
 // defining are the changes that a grant to start and stop does not cover.

@@ -96,6 +96,17 @@ func (s *Store) LiveJobs(ctx context.Context) ([]units.Job, error) {
 	return s.jobs(ctx, "read the live jobs", selectJobs+` WHERE phase IN ('pending', 'running') ORDER BY id`)
 }
 
+// maxBootJobs bounds the jobs of one boot: a service that systemd restarts for
+// days makes ever more of them.
+const maxBootJobs = 20000
+
+// BootJobs are the jobs of those runs that a boot began since then, the oldest
+// first.
+func (s *Store) BootJobs(ctx context.Context, since time.Time) ([]units.Job, error) {
+	return s.jobs(ctx, "read the jobs of the boot", selectJobs+` WHERE run_id IN
+		(SELECT id FROM runs WHERE origin = 'boot' AND created_at >= ?) ORDER BY id LIMIT ?`, bound(since, math.MinInt64), maxBootJobs)
+}
+
 func (s *Store) jobs(ctx context.Context, doing, query string, args ...any) ([]units.Job, error) {
 	rows, err := s.r.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -205,3 +205,31 @@ func TestMarks(t *testing.T) {
 		}
 	}
 }
+
+func TestBootJobs(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	at := time.Unix(1_700_000_000, 0).UTC()
+	id := units.ID{Context: "core", Name: "a"}
+	job := func(origin units.Origin, created time.Time, run int64) units.Job {
+		t.Helper()
+		j := units.Job{Run: run, Service: id, Unit: id.Unit(), Attempt: 1, Phase: units.PhaseRunning, Created: created, Started: created}
+		if err := s.SaveJobs(t.Context(), []units.Record{{Job: &j, Origin: origin}}); err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	job(units.OriginBoot, at.Add(-time.Hour), 0)
+	first := job(units.OriginBoot, at, 0)
+	job(units.OriginAPI, at.Add(time.Second), 0)
+	job(units.OriginSystemd, at.Add(time.Second), 0)
+	again := job("", at.Add(time.Minute), first.Run) // systemd's restart
+	for since, want := range map[time.Time][]units.Job{at: {first, again}, at.Add(time.Microsecond): nil} {
+		if got, err := s.BootJobs(t.Context(), since); err != nil || !slices.Equal(got, want) {
+			t.Errorf("since %v, the boot's jobs are %+v, %v; want %+v", since, got, err, want)
+		}
+	}
+	if got, err := s.BootJobs(t.Context(), time.Time{}); err != nil || len(got) != 3 {
+		t.Errorf("the jobs of all boots are %+v, %v", got, err)
+	}
+}

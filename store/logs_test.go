@@ -36,7 +36,7 @@ func TestLogFilter(t *testing.T) {
 		}
 		return units.Event{Time: at(second), Source: source, Level: level, Service: units.ID{Context: context, Name: name}}
 	}
-	// The IDs are 1 to 8; the times are not in their order.
+	// The IDs are 1 to 9; the times are not in their order.
 	err := s.appendLogs(t.Context(), []units.Event{
 		event(1, "hero_proc", units.LevelInfo, ""),
 		event(2, "hero_proc.store", units.LevelError, ""),
@@ -46,11 +46,12 @@ func TestLogFilter(t *testing.T) {
 		event(5, "100%.a", units.LevelError, "core"),
 		event(7, "HERO_PROC", units.LevelInfo, "other"),
 		event(7, "x.hero_proc.store", units.LevelInfo, "corex"),
+		{Time: at(8), Source: "y", Level: units.LevelInfo, Service: units.ID{Context: "lab", Name: "db"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := []int64{1, 2, 3, 4, 6, 5, 7, 8}
+	all := []int64{1, 2, 3, 4, 6, 5, 7, 8, 9}
 	for _, c := range []struct {
 		name   string
 		filter units.LogFilter
@@ -69,7 +70,7 @@ func TestLogFilter(t *testing.T) {
 		{"warnings and worse", units.LogFilter{Level: units.LevelWarning}, []int64{2, 3, 4, 6}},
 		{"info and worse", units.LogFilter{Level: units.LevelInfo}, all},
 		{"warnings alone", units.LogFilter{Level: units.LevelWarning, Exact: true}, []int64{4}},
-		{"info alone", units.LogFilter{Level: units.LevelInfo, Exact: true}, []int64{1, 5, 7, 8}},
+		{"info alone", units.LogFilter{Level: units.LevelInfo, Exact: true}, []int64{1, 5, 7, 8, 9}},
 		{"exactly nothing said", units.LogFilter{Exact: true}, all},
 		{"half a level", units.LogFilter{Level: "err"}, nil},
 		{"several levels", units.LogFilter{Level: "error//info"}, nil},
@@ -78,11 +79,13 @@ func TestLogFilter(t *testing.T) {
 		{"a service of another context", units.LogFilter{Context: "other", Service: "core1"}, nil},
 		{"a level that is none", units.LogFilter{Level: "' OR 1 --"}, nil},
 		{"context", units.LogFilter{Context: "core"}, []int64{3, 4, 6}},
-		{"since is inclusive", units.LogFilter{Since: at(5)}, []int64{6, 5, 7, 8}},
+		{"service", units.LogFilter{Service: "db"}, []int64{9}},
+		{"service of another context", units.LogFilter{Service: "db", Context: "core"}, nil},
+		{"since is inclusive", units.LogFilter{Since: at(5)}, []int64{6, 5, 7, 8, 9}},
 		{"until is inclusive", units.LogFilter{Until: at(5)}, []int64{1, 2, 3, 4, 6}},
 		{"since and until", units.LogFilter{Since: at(2), Until: at(2)}, []int64{2}},
 		{"since after until", units.LogFilter{Since: at(3), Until: at(2)}, nil},
-		{"limit is of the newest", units.LogFilter{Limit: 3}, []int64{5, 7, 8}},
+		{"limit is of the newest", units.LogFilter{Limit: 3}, []int64{7, 8, 9}},
 		{"limit more than there is", units.LogFilter{Limit: 100}, all},
 		{"limit below nothing", units.LogFilter{Limit: -1}, all},
 		{"all of it", units.LogFilter{Source: "hero_proc", Level: units.LevelWarning, Context: "core", Since: at(1), Until: at(9), Limit: 9}, []int64{4}},

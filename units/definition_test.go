@@ -55,7 +55,7 @@ func loaded() Service {
 			},
 			{
 				Name: "cache", Exec: []string{"true"}, Process: true, Ready: "redis://[::1]:6380",
-				Credentials: map[string]string{"pass": "/etc/web/pass"}, ReadyCredential: "pass",
+				Credentials: map[string]string{"pass": GeneratedCredential}, ReadyCredential: "pass", StateDir: "web/data",
 			},
 		},
 	}

@@ -51,7 +51,8 @@ var actionFields = []field[Action]{
 	row("is_process", boolKind, "Whether it has to stay alive (the default). Otherwise it runs to its end.", func(a *Action) *bool { return &a.Process }),
 	row("depends_on", listKind, "Actions of the same service that come first: processes ready, the others finished with success.", func(a *Action) *[]string { return &a.DependsOn }),
 	row("env", envKind, "Environment variables. Every local user can read them: secrets belong into credentials.", func(a *Action) *map[string]string { return &a.Env }),
-	row("credentials", credentialsKind, "Names under $CREDENTIALS_DIRECTORY, and the absolute paths of the files that systemd loads them from: LoadCredential=.", func(a *Action) *map[string]string { return &a.Credentials }),
+	row("credentials", credentialsKind, "Names under $CREDENTIALS_DIRECTORY, and the absolute paths of the files that systemd loads them from: LoadCredential=. With \"generate\" for a path, hero_proc makes a secret, once, and keeps it where root alone can read it.", func(a *Action) *map[string]string { return &a.Credentials }),
+	row("state_dir", stateDirKind, "A directory below /var/lib for its data, made before it starts, which its user alone may enter. Its path is in $STATE_DIRECTORY: StateDirectory=.", func(a *Action) *string { return &a.StateDir }),
 	row("user", accountKind, "The user that it runs as; root unless given.", func(a *Action) *string { return &a.User }),
 	row("group", accountKind, "The group that it runs as; that of the user unless given.", func(a *Action) *string { return &a.Group }),
 	row("working_dir", pathKind, "The directory that it runs in; / unless given.", func(a *Action) *string { return &a.WorkingDir }),
@@ -168,6 +169,7 @@ var (
 	lineKind        = textKind("one line of text", checkDescription)
 	accountKind     = textKind("a name or a number", checkAccount)
 	pathKind        = textKind("an absolute path", checkPath)
+	stateDirKind    = textKind("a relative path", checkStateDir)
 	signalKind      = textKind("a signal's name such as SIGTERM", checkSignal)
 	matchKind       = textKind("text", checkMatch)
 	credentialKind  = textKind("a credential's name", func(*problems, string, string) {}) // checkReadiness knows them all

@@ -89,11 +89,15 @@ type Action struct {
 	// Credentials.
 	Env map[string]string
 	// Credentials maps the name under $CREDENTIALS_DIRECTORY to the absolute
-	// path of the file that systemd loads it from (LoadCredential=).
+	// path of the file that systemd loads it from (LoadCredential=), or to
+	// [GeneratedCredential].
 	Credentials map[string]string
-	User        string
-	Group       string
-	WorkingDir  string
+	// StateDir is a directory below /var/lib that systemd makes for User, who
+	// alone may enter it, before the start (StateDirectory=).
+	StateDir   string
+	User       string
+	Group      string
+	WorkingDir string
 
 	Ready Ready
 	// ReadyInterval is how long a probe waits between two tries, ReadyTimeout

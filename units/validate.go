@@ -268,6 +268,23 @@ func checkPath(p *problems, at, s string) {
 	}
 }
 
+// checkStateDir holds to what systemd takes, less what it would have to be
+// quoted for, and less hero_proc's own directory.
+func checkStateDir(p *problems, at, s string) {
+	if s == "" {
+		return
+	}
+	for name := range strings.SplitSeq(s, "/") {
+		if len(s) > maxPath-len("/var/lib/") || len(name) > maxFileName || !credentialName.MatchString(name) {
+			p.add(at, "is not a path below /var/lib; want names of A-Z, a-z, 0-9, _, . and -, not starting with . or -, and / between them")
+			return
+		}
+	}
+	if first, _, _ := strings.Cut(s, "/"); first == "hero_proc" || first == "private" {
+		p.add(at, "is below /var/lib/%s, which is not for services; want another one", first)
+	}
+}
+
 // isProgramPath holds to what systemd takes when it reads a unit's file,
 // which is less than what it takes from the bus.
 func isProgramPath(s string) bool {
@@ -356,8 +373,9 @@ func checkCredentials(p *problems, path string, credentials map[string]string) {
 			p.add(at, "is not a credential's name; want 1 to %d of A-Z, a-z, 0-9, _, . and -, not starting with . or -", maxFileName)
 		}
 		switch file := credentials[name]; {
+		case file == GeneratedCredential:
 		case file == "":
-			p.add(at, "is empty; want an absolute path")
+			p.add(at, "is empty; want an absolute path, or %q", GeneratedCredential)
 		case strings.ContainsAny(file, quotes+" "):
 			// The executor of newer systemds splits it there, and the start fails.
 			p.add(at, "has a space, a quote or a backslash, which systemd can't load a credential from; want a path without")

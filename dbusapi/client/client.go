@@ -86,6 +86,34 @@ func (c *Client) Definition(ctx context.Context, id units.ID) (map[string]any, e
 	return decoded(wire.DecodeDefinition(def))
 }
 
+// Explain says why a service is in the state that it is in, also of one that
+// is not registered.
+func (c *Client) Explain(ctx context.Context, id units.ID) (units.Explanation, error) {
+	row, err := call[dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ExplainService", id.Context, id.Name, uint64(0))
+	if err != nil {
+		return units.Explanation{}, err
+	}
+	return decoded(wire.Explanation.Decode(row))
+}
+
+// Dependencies are what all services say of each other.
+func (c *Client) Dependencies(ctx context.Context) ([]units.Dependency, error) {
+	rows, err := call[[]dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".ListDependencies", uint64(0))
+	if err != nil {
+		return nil, err
+	}
+	return decoded(wire.Dependency.DecodeAll(rows))
+}
+
+// AnalyzeBoot says what the last boot of the machine waited for.
+func (c *Client) AnalyzeBoot(ctx context.Context) (units.BootAnalysis, error) {
+	row, err := call[dict](ctx, c, CallTimeout, wire.RootPath, wire.ManagerInterface+".AnalyzeBoot", uint64(0))
+	if err != nil {
+		return units.BootAnalysis{}, err
+	}
+	return decoded(wire.BootAnalysis.Decode(row))
+}
+
 // Set registers a service from its definition, as JSON or TOML have it; with
 // merge, def is laid over what is registered. [Client.Register] takes a typed one.
 func (c *Client) Set(ctx context.Context, def map[string]any, merge bool) error {

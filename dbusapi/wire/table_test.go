@@ -114,6 +114,9 @@ func TestEveryFieldGoesOverTheBusAndBack(t *testing.T) {
 	roundTrip(t, Health)
 	roundTrip(t, Context)
 	roundTrip(t, LogControl)
+	roundTrip(t, Dependency)
+	roundTrip(t, Explanation)
+	roundTrip(t, BootAnalysis)
 }
 
 func TestAnOlderOrNewerPeerIsUnderstood(t *testing.T) {

@@ -284,7 +284,7 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 	}
 	var us []transient.Unit
 	for _, step := range steps {
-		for _, u := range transient.Service(step.Service, s.Systemd.Version()) {
+		for _, u := range s.unitsFor(step.Service) {
 			if slices.Contains(step.Make, u.Name) {
 				us = append(us, u)
 			}

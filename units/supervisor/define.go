@@ -27,6 +27,9 @@ func (s *Supervisor) Set(ctx context.Context, def map[string]any, merge bool) er
 	if err := s.probe(ctx, next); err != nil {
 		return err
 	}
+	if err := s.generate(ctx, next); err != nil {
+		return err
+	}
 	next, err = s.Store.UpdateService(ctx, next.ID, func(*units.Service) (units.Service, error) { return next, nil })
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func (s *Supervisor) probe(ctx context.Context, service units.Service) error {
 	if service.Wanted == units.WantedSpec {
 		return nil
 	}
-	us := transient.Service(service, s.Systemd.Version())
+	us := s.unitsFor(service)
 	names := make([]string, len(us))
 	for i := range us {
 		us[i].Name = fmt.Sprintf("hero_proc_check%d_%d.service", s.started.UnixNano(), s.makes.Add(1))

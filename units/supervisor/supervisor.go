@@ -27,6 +27,8 @@ import (
 // systemd's job and are closed; closed without a result, the connection was lost.
 type Systemd interface {
 	Version() int
+	// Booted is when it came up.
+	Booted() time.Time
 	// Units lists hero_proc's units, with what a listing tells of them.
 	Units(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
@@ -68,8 +70,14 @@ type Store interface {
 	// Mark is how far something was done; zero if that was never noted.
 	Mark(ctx context.Context, name string) (time.Time, error)
 	SetMark(ctx context.Context, name string, at time.Time) error
+	// BootJobs are the jobs of the runs that a boot began since then.
+	BootJobs(ctx context.Context, since time.Time) ([]units.Job, error)
 	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
 	PruneLogs(ctx context.Context, filter units.LogFilter) (int64, error)
+	// CredentialPath is the file of a generated credential, and MakeCredential
+	// makes it, unless it is there.
+	CredentialPath(service units.ID, name string) string
+	MakeCredential(ctx context.Context, service units.ID, name string) error
 	// BackUpIfChanged makes a backup when a definition has changed since the last one.
 	BackUpIfChanged(ctx context.Context) error
 }

@@ -26,6 +26,9 @@ func TestMakeStartsWhatIsWantedAndLoadsTheRest(t *testing.T) {
 	if a.ExitedAt.IsZero() || b.ActiveSince.Before(a.ExitedAt) || c.ActiveSince.Before(b.ActiveSince) {
 		t.Errorf("the order is not kept: %v, %v, %v", a.ExitedAt, b.ActiveSince, c.ActiveSince)
 	}
+	if m.Booted().IsZero() || b.ActiveSince.Before(m.Booted()) {
+		t.Errorf("booted at %v, first is up since %v", m.Booted(), b.ActiveSince)
+	}
 	if b.MainPID == 0 || len(b.InvocationID) != 32 || b.Result != "success" || b.Load != "loaded" || b.Digest != first.Digest() || b.Restarts != 0 {
 		t.Errorf("first reads %+v", b)
 	}

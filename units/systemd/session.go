@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
@@ -24,6 +25,7 @@ type session struct {
 	manager dbus.BusObject // systemd's Manager, on conn
 	sd      *sddbus.Conn   // go-systemd's calls, on conn
 	version int
+	booted  time.Time // when it came up
 	jobs    jobs
 	pins    pins
 	changes *changes
@@ -75,13 +77,17 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	if err := s.subscribe(ctx); err != nil {
 		return nil, err
 	}
-	var version dbus.Variant
-	const get = "org.freedesktop.DBus.Properties.Get"
-	if err := s.manager.CallWithContext(ctx, get, dbus.FlagNoAutoStart, managerName, "Version").Store(&version); err != nil {
+	var version, booted dbus.Variant
+	if err := s.property(ctx, "Version").Store(&version); err != nil {
 		return nil, err
 	}
 	text, _ := version.Value().(string)
 	s.version = majorVersion(text)
+	// In a container the kernel's own start is that of its host.
+	if err := s.property(ctx, "UserspaceTimestamp").Store(&booted); err != nil {
+		return nil, err
+	}
+	s.booted = timestamp(map[string]any{"": booted.Value()}, "")
 	go s.listen(signals)
 	return s, nil
 }
@@ -112,6 +118,12 @@ func (s *session) resubscribe(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// property reads a property of the Manager.
+func (s *session) property(ctx context.Context, name string) *dbus.Call {
+	const get = "org.freedesktop.DBus.Properties.Get"
+	return s.manager.CallWithContext(ctx, get, dbus.FlagNoAutoStart, managerName, name)
 }
 
 // call calls a method of the Manager that go-systemd lacks.

@@ -65,6 +65,7 @@ type Manager struct {
 	mu      sync.Mutex
 	session *session // nil while there is no connection
 	version int
+	booted  time.Time
 }
 
 // Connect connects to systemd. The context bounds the connecting, not the
@@ -87,7 +88,7 @@ func Connect(ctx context.Context, opts Options) (*Manager, error) {
 	if err != nil {
 		return nil, failure("connect to systemd", err)
 	}
-	m.session, m.version = s, s.version
+	m.session, m.version, m.booted = s, s.version, s.booted
 	ctx, m.cancel = context.WithCancel(context.Background())
 	go m.keep(ctx, s)
 	return m, nil
@@ -112,6 +113,14 @@ func (m *Manager) Version() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.version
+}
+
+// Booted is when systemd came up, as of the last connection: UserspaceTimestamp,
+// org.freedesktop.systemd1(5).
+func (m *Manager) Booted() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.booted
 }
 
 // Wake has an element when Take has something to say.
@@ -167,7 +176,7 @@ func (m *Manager) use(s *session) {
 	defer m.mu.Unlock()
 	m.session = s
 	if s != nil {
-		m.version = s.version
+		m.version, m.booted = s.version, s.booted
 	}
 }
 

@@ -161,6 +161,10 @@ func (ps *properties) execution(a units.Action, systemd int) {
 		}
 		ps.add("LoadCredential", credentials)
 	}
+	if a.StateDir != "" {
+		ps.add("StateDirectory", []string{a.StateDir})
+		ps.add("StateDirectoryMode", uint32(0o700))
+	}
 	ps.text("User", a.User)
 	ps.text("Group", a.Group)
 	ps.text("WorkingDirectory", a.WorkingDir)

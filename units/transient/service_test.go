@@ -195,3 +195,18 @@ func TestDigestOfAnotherUnit(t *testing.T) {
 		}
 	}
 }
+
+// What is generated is loaded from where it is kept, and the rest from where
+// the definition says.
+func TestWithGenerated(t *testing.T) {
+	t.Parallel()
+	s := decode(t, `{"name": "a", "actions": [{"exec": "true", "credentials": {"key": "generate", "other": "/etc/other"}}]}`)
+	us := Service(s, 252)
+	got := show(WithGenerated(us, func(name string) string { return "/secrets/" + name }))
+	if want := `LoadCredential a(ss) [("key", "/secrets/key",), ("other", "/etc/other",)]`; !strings.Contains(got, want) {
+		t.Errorf("the unit is\n%s\nwant in it %s", got, want)
+	}
+	if digest := Service(s, 252)[0]; !strings.Contains(show([]Unit{digest}), s.Digest()) || !strings.Contains(got, s.Digest()) {
+		t.Error("the digest is not that of the definition")
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type API interface {
 	Services(ctx context.Context) ([]units.Status, error)
 	Status(ctx context.Context, id units.ID) (units.Status, error)
 	Definition(ctx context.Context, id units.ID) (map[string]any, error)
+	Explain(ctx context.Context, id units.ID) (units.Explanation, error)
+	Dependencies(ctx context.Context) ([]units.Dependency, error)
+	AnalyzeBoot(ctx context.Context) (units.BootAnalysis, error)
 	Set(ctx context.Context, def map[string]any, merge bool) error
 	Remove(ctx context.Context, id units.ID, stop bool) error
 	Start(ctx context.Context, id units.ID) (units.Job, error)
@@ -65,6 +69,8 @@ type Env struct {
 	Exec func(ctx context.Context, argv []string, stdout io.Writer) error
 	// JournalDenied says that this user may not read what services print.
 	JournalDenied func() bool
+	// Capture runs one and answers with what it printed.
+	Capture func(ctx context.Context, argv []string) (stdout, stderr []byte, err error)
 }
 
 // callTimeout bounds a command that waits for no service, but perhaps for
@@ -139,6 +145,7 @@ func (c *call) app() *cli.App {
 			c.contextCommand(),
 			c.logCommand(),
 			c.healthCommand(),
+			c.analyzeCommand(),
 			c.metricsCommand(),
 			c.versionCommand(),
 			c.completionCommand(),
@@ -249,4 +256,13 @@ func systemExec(env Env) func(context.Context, []string, io.Writer) error {
 		}
 		return nil
 	}
+}
+
+// systemCapture runs a program that reads nothing.
+func systemCapture(ctx context.Context, argv []string) (stdout, stderr []byte, err error) {
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.Bytes(), errs.Bytes(), err
 }

@@ -136,7 +136,7 @@ func (c *call) candidates(ctx context.Context, app *cli.App, p parsed, last stri
 			}
 		}
 		return out
-	case p.command != nil && strings.HasPrefix(p.command.ArgsUsage, "NAME"):
+	case p.command != nil && strings.HasPrefix(strings.TrimPrefix(p.command.ArgsUsage, "["), "NAME"):
 		if strings.HasPrefix(p.command.ArgsUsage, "NAME...") || len(p.names) == 0 {
 			return c.serviceNames(ctx)
 		}
@@ -159,6 +159,8 @@ func (c *call) flagValues(ctx context.Context, flag string) []string {
 		return []string{string(units.WantedStart), string(units.WantedStop), string(units.WantedIgnore), string(units.WantedSpec)}
 	case "ready":
 		return []string{string(units.ReadyExec), string(units.ReadyNotify), "redis://"}
+	case "preset":
+		return presetNames()
 	case "restart":
 		return []string{string(units.RestartNo), string(units.RestartOnFailure), string(units.RestartAlways)}
 	case "requires", "after", "wants", "conflicts", "service":

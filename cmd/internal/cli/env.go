@@ -27,7 +27,7 @@ func SystemEnv(version string) Env {
 
 		JournalDenied: journalDenied,
 	}
-	env.Exec = systemExec(env)
+	env.Exec, env.Capture = systemExec(env), systemCapture
 	return env
 }
 

@@ -55,7 +55,7 @@ func newMachine(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 		services:   map[units.ID]units.Service{}, statuses: map[units.ID]units.Status{},
 		jobs: map[int64]units.Job{}, whole: true, waiting: make(chan struct{}, 10),
 	}
-	options = append(options, func(o *dbusapi.Options) { o.Controller = m })
+	options = append([]func(*dbusapi.Options){func(o *dbusapi.Options) { o.Controller = m }}, options...)
 	m.address = apitest.Start(t, options...).Address
 	return m
 }
@@ -301,7 +301,9 @@ type how struct {
 	width int
 	color bool
 	exec  func(context.Context, []string, io.Writer) error
-	ctx   context.Context
+	// capture stands in for programs whose output is read.
+	capture func(context.Context, []string) ([]byte, []byte, error)
+	ctx     context.Context
 }
 
 // run runs a command line against what is at the bus of that address.
@@ -322,7 +324,7 @@ func run(t *testing.T, address string, h how, args ...string) result {
 			}
 			return c, nil
 		},
-		Exec: h.exec,
+		Exec: h.exec, Capture: h.capture,
 	})
 	return result{exit, stdout.String(), stderr.String()}
 }

@@ -23,6 +23,8 @@ Example:
 			c.enableCommand(),
 			c.disableCommand(),
 			c.logsCommand(),
+			c.whyCommand(),
+			c.treeCommand(),
 		},
 	}
 }

@@ -43,7 +43,8 @@ var actionFields = []field{
 	{"oneshot", "is_process", inverse, "it runs to its end, instead of staying alive"},
 	{"depends-on", "depends_on", list, "an `ACTION` of this service that comes first; again for more, '' for none"},
 	{"env", "env", pairs, "an environment variable `NAME=VALUE`; again for more, '' for none; no secrets: other users can read it"},
-	{"credential", "credentials", pairs, "a secret `NAME=PATH`: systemd puts the file at $CREDENTIALS_DIRECTORY/NAME; again for more, '' for none"},
+	{"credential", "credentials", pairs, "a secret `NAME=PATH`: systemd puts the file at $CREDENTIALS_DIRECTORY/NAME; with \"generate\" for PATH, hero_proc makes and keeps it; again for more, '' for none"},
+	{"state-dir", "state_dir", text, "make it a `DIRECTORY` below /var/lib for its data, in $STATE_DIRECTORY"},
 	{"user", "user", text, "run as this `USER`"},
 	{"group", "group", text, "run as this `GROUP`"},
 	{"working-dir", "working_dir", text, "run in this `DIRECTORY`"},
@@ -78,8 +79,8 @@ stays. --file gives a whole definition, in JSON. A service that runs keeps its
 old definition until it is restarted.
 
 Example:
-   hero_proc service set hero_db --exec '/usr/bin/hero_db --dir /var/lib/hero_db'
-   hero_proc service set hero_db --ready redis://127.0.0.1:6379
+   hero_proc service set hero_db --preset hero_db --now
+   hero_proc service set hero_db --ready-timeout 5m
    hero_proc service set web --exec '/usr/bin/caddy run' --requires hero_db --now
    hero_proc service set web --memory-max 512M --restart always
    hero_proc service show web --json | hero_proc service set --file -`,
@@ -87,6 +88,8 @@ Example:
 			contextFlag("the service's `CONTEXT`"),
 			&cli.StringFlag{Name: "action", Usage: "the `ACTION` that is meant, when the service has several or it is to be a new one"},
 			&cli.StringFlag{Name: "file", Usage: "read a whole definition from this JSON `FILE`, - for standard input"},
+			&cli.StringFlag{Name: "preset", Usage: "begin with what is known of this `PROGRAM`: " + strings.Join(presetNames(), ", ") + "; other flags are laid over it; ? lists them"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "print the definition that it would have, and change nothing"},
 			&cli.BoolFlag{Name: "now", Usage: "start it as well, and wait until it is ready"},
 		},
 		Action: waiting(c.set),
@@ -108,6 +111,10 @@ func (c *call) set(ctx context.Context, cc *cli.Context) error {
 	if cc.IsSet("file") {
 		return c.setFile(ctx, cc)
 	}
+	if cc.String("preset") == listPresets {
+		c.showPresets()
+		return nil
+	}
 	id, err := oneID(cc)
 	if err != nil {
 		return err
@@ -124,6 +131,9 @@ func (c *call) set(ctx context.Context, cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if cc.Bool("dry-run") {
+		return c.preview(id, old, patch, true)
+	}
 	return c.apply(ctx, api, id, old, patch, true, cc.Bool("now"))
 }
 
@@ -132,7 +142,7 @@ func (c *call) setFile(ctx context.Context, cc *cli.Context) error {
 		return err
 	}
 	for _, name := range cc.LocalFlagNames() {
-		if name != "file" && name != "now" {
+		if name != "file" && name != "now" && name != "dry-run" {
 			return usagef(cc, "%s has no place beside --file, which holds the whole definition", dashed(name))
 		}
 	}
@@ -157,6 +167,9 @@ func (c *call) setFile(ctx context.Context, cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if cc.Bool("dry-run") {
+		return c.preview(id, old, def, false)
+	}
 	return c.apply(ctx, api, id, old, def, false, cc.Bool("now"))
 }
 
@@ -171,17 +184,20 @@ func registered(ctx context.Context, api API, id units.ID) (map[string]any, erro
 
 // definitionPatch is what the flags say, as a part of a definition.
 func definitionPatch(cc *cli.Context, id units.ID, old map[string]any) (map[string]any, error) {
-	patch := map[string]any{"context": id.Context, "name": id.Name}
+	patch, action, err := presetOf(cc, id)
+	if err != nil {
+		return nil, err
+	}
+	patch["context"], patch["name"] = id.Context, id.Name
 	if err := putFlags(cc, serviceFields, patch); err != nil {
 		return nil, err
 	}
-	action := map[string]any{}
 	if err := putFlags(cc, actionFields, action); err != nil {
 		return nil, err
 	}
 	if len(action) == 0 && !cc.IsSet("action") {
 		if old == nil && cc.String("status") != string(units.WantedSpec) {
-			return nil, usagef(cc, "%q is not registered; a new service needs --exec 'COMMAND'", id.String())
+			return nil, usagef(cc, "%q is not registered; a new service needs --exec 'COMMAND', or --preset", id.String())
 		}
 		return patch, nil
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 func (c *call) showCommand() *cli.Command {
@@ -47,16 +49,20 @@ func (c *call) show(ctx context.Context, cc *cli.Context) error {
 	if c.json {
 		return nil
 	}
+	c.printDefinition(id, def)
+	if def[envWithheld] == true {
+		c.hint("Environments and credentials are for root to see: sudo hero_proc service show %s", short(id))
+	}
+	return nil
+}
+
+func (c *call) printDefinition(id units.ID, def map[string]any) {
 	fmt.Fprintln(c.Stdout, c.paint(bold, id.String()))
 	c.showKeys("", serviceKeys, def, "context", "name", "actions", envWithheld)
 	for _, action := range actionsOf(def) {
 		fmt.Fprintf(c.Stdout, "\n  %s %v\n", c.paint(bold, "action"), action["name"])
 		c.showKeys("  ", actionKeys, action, "name")
 	}
-	if def[envWithheld] == true {
-		c.hint("Environments and credentials are for root to see: sudo hero_proc service show %s", short(id))
-	}
-	return nil
 }
 
 // showKeys prints the keys of a definition, a line each part of a value.

@@ -281,7 +281,7 @@ var unitProperties = map[string]string{
 var serviceProperties = map[string]string{
 	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)", "RemainAfterExit": "b", "NotifyAccess": "s",
 	"Restart": "s", "RestartUSec": "t", "TimeoutStartUSec": "t", "TimeoutStopUSec": "t", "KillSignal": "i",
-	"Environment": "as", "LoadCredential": "a(ss)", "User": "s", "Group": "s", "WorkingDirectory": "s",
+	"Environment": "as", "LoadCredential": "a(ss)", "StateDirectory": "as", "StateDirectoryMode": "u", "User": "s", "Group": "s", "WorkingDirectory": "s",
 	"MemoryMax": "t", "CPUQuotaPerSecUSec": "t", "TasksMax": "t", "LimitNOFILE": "t",
 	"LogRateLimitIntervalUSec": "t", "LogRateLimitBurst": "u", "LogExtraFields": "aay",
 }
@@ -289,10 +289,14 @@ var serviceProperties = map[string]string{
 // getProperty is for the Manager alone.
 func (s *Systemd) getProperty(iface, property string) (value dbus.Variant, err *dbus.Error) {
 	err = s.called("Get", func() *dbus.Error {
-		if iface != managerName || property != "Version" {
+		switch managerName + " " + property {
+		case iface + " Version":
+			value = dbus.MakeVariant(s.version)
+		case iface + " UserspaceTimestamp":
+			value = dbus.MakeVariant(µs(s.booted))
+		default:
 			return failed(busName+".Error.UnknownProperty", fmt.Sprintf("Unknown interface %s or property %s.", iface, property))
 		}
-		value = dbus.MakeVariant(s.version)
 		return nil
 	})
 	return value, err

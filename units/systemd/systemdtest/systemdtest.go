@@ -41,6 +41,7 @@ type Systemd struct {
 	mu          sync.Mutex
 	conn        *dbus.Conn
 	version     string
+	booted      time.Time
 	units       map[string]*unit
 	jobs        map[uint32]*job
 	lastJob     uint32
@@ -62,6 +63,7 @@ func Start(t testing.TB, bus *privatebus.Bus) *Systemd {
 		files:       t.TempDir(),
 		ctx:         ctx,
 		version:     "252.39-1~deb12u2",
+		booted:      time.Now(),
 		units:       make(map[string]*unit),
 		jobs:        make(map[uint32]*job),
 		lastPID:     1000,

@@ -1,0 +1,185 @@
+package integration
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var updateWhy = flag.Bool("update", false, "write the outputs of service why that are compared anew")
+
+// whyVaries is what differs from one run to the next, and what it is compared as.
+var whyVaries = []struct {
+	what *regexp.Regexp
+	as   string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "TIME"},
+	{regexp.MustCompile(`(\d+min )?\d+s ago`), "AGO ago"},
+	{regexp.MustCompile(`\[\d+\]`), "[PID]"},
+	{regexp.MustCompile(`, [0-9.]+m?s after it was asked for`), ", SOON after it was asked for"},
+	{regexp.MustCompile(`and \d+ tries`), "and N tries"},
+}
+
+// why is what "service why" prints, less what differs from run to run.
+func (g *guest) why(name string, exit int) string {
+	g.t.Helper()
+	g.sh("journalctl --sync")
+	r := g.run("hero_proc", "service", "why", name)
+	if r.Exit != exit || r.Stderr != "" {
+		g.t.Errorf("why %s exits with %d, want %d; it says %q", name, r.Exit, exit, r.Stderr)
+	}
+	return vary(r.Stdout)
+}
+
+func vary(text string) string {
+	for _, v := range whyVaries {
+		text = v.what.ReplaceAllString(text, v.as)
+	}
+	return text
+}
+
+// wantWhy compares the whole of it with a file.
+func (g *guest) wantWhy(name, file string) {
+	g.t.Helper()
+	exit := 0
+	if strings.HasPrefix(file, "unregistered") {
+		exit = 4
+	}
+	g.wantText(file, g.why(name, exit))
+}
+
+func (g *guest) wantText(file, got string) {
+	g.t.Helper()
+	path := filepath.Join("testdata", "why", file+".txt")
+	if *updateWhy {
+		g.must(os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	g.must(err)
+	if got != string(want) {
+		g.t.Errorf("%s: it says\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+// brokenC is a service that says why it can't go on, and ends with status 3.
+const brokenC = `/bin/sh -c 'echo "cannot open /etc/c.conf" >&2; exit 3'`
+
+func TestWhyOfAChain(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.set("c", brokenC, "--ready", "notify", "--restart", "no")
+	g.set("b", sleeper, "--requires", "c")
+	g.set("a", sleeper, "--requires", "b")
+	g.wantWhy("a", "chain-never-started")
+	if r := g.run("hero_proc", "service", "start", "a"); r.Exit != 1 {
+		t.Fatalf("start of a exits with %d", r.Exit)
+	}
+	for _, n := range []string{"a", "b", "c"} {
+		g.wantWhy(n, "chain-failed-"+n)
+	}
+	// Somebody who may not read the journal is told so, and what to do.
+	r := g.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "hero_proc", "service", "why", "a")
+	text := regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(vary(r.Stdout), "INVOCATION")
+	g.wantText("chain-failed-unprivileged", text)
+
+	// What mends it.
+	g.set("c", sleeper, "--ready", "exec")
+	g.hp("service", "start", "a")
+	g.wantWhy("a", "chain-running")
+	g.hp("service", "stop", "c")
+	g.wantWhy("a", "chain-stopped-a")
+	g.wantWhy("c", "chain-stopped-c")
+	g.set("c", "/bin/sh -c 'kill -SEGV $$'")
+	g.run("hero_proc", "service", "start", "c")
+	g.waitFor("c to give up", func() bool { return g.prop("hero-core-c.service", "ActiveState") == "failed" })
+	g.wantWhy("c", "chain-crashed")
+}
+
+func TestWhyOfWhatCannotStart(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.set("orphan", sleeper, "--requires", "nowhere")
+	g.set("x", sleeper, "--after", "y")
+	g.set("y", sleeper, "--after", "x")
+	g.set("z", sleeper, "--requires", "x")
+	g.set("masked", sleeper)
+	g.set("needy", sleeper, "--requires", "masked", "--status", "stop")
+	g.set("dropin", sleeper)
+	g.set("template", sleeper, "--status", "spec")
+	g.set("day", sleeper)
+	g.set("night", sleeper, "--conflicts", "day")
+	g.sh(`systemctl mask hero-core-masked.service
+		mkdir -p /etc/systemd/system/hero-core-dropin.service.d
+		printf '[Service]\nExecStart=/bin/true\n' >/etc/systemd/system/hero-core-dropin.service.d/x.conf`)
+	g.forget()
+	g.reboot()
+	for _, tt := range []struct{ service, file string }{
+		{"orphan", "missing"}, {"nowhere", "unregistered-required"}, {"elsewhere", "unregistered"},
+		{"x", "cycle"}, {"z", "cycle-behind"}, {"masked", "masked"}, {"needy", "not-wanted"}, {"dropin", "drop-in"},
+		{"template", "spec"}, {"night", "conflict"}, {"day", "running"},
+	} {
+		g.wantWhy(tt.service, tt.file)
+	}
+}
+
+func TestWhyOfWaiting(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.set("slow", sleeper, "--ready", "tcp:127.0.0.1:1", "--ready-timeout", "4s", "--restart", "no")
+	g.set("waits", sleeper, "--requires", "slow")
+	g.hp("service", "start", "--no-wait", "waits")
+	g.waitFor("slow to wait", func() bool { return strings.HasPrefix(g.said("hero-core-slow.service"), "waiting") })
+	g.wantWhy("slow", "probe-waits")
+	g.wantWhy("waits", "queued")
+	g.waitFor("slow to fail", func() bool { return g.prop("hero-core-slow.service", "ActiveState") == "failed" })
+	g.wantWhy("slow", "probe-gave-up")
+	g.wantWhy("waits", "queued-failed")
+
+	g.set("again", brokenC, "--restart-delay", "1h")
+	g.run("hero_proc", "service", "start", "again")
+	g.waitFor("again to wait for its restart", func() bool { return g.prop("hero-core-again.service", "SubState") == "auto-restart" })
+	g.wantWhy("again", "auto-restart")
+
+	g.set("two", sleeper)
+	g.set("two", brokenC, "--action", "side", "--restart", "no")
+	g.hp("service", "start", "two")
+	g.waitFor("its side to fail", func() bool { return g.prop("hero-core-two@side.service", "ActiveState") == "failed" })
+	g.wantWhy("two", "degraded")
+
+	g.set("once", "/bin/true", "--oneshot")
+	g.hp("service", "start", "once")
+	g.wantWhy("once", "oneshot")
+	g.set("short", "/bin/true")
+	g.run("hero_proc", "service", "start", "short")
+	g.waitFor("short to end", func() bool { return g.prop("hero-core-short.service", "ActiveState") == "inactive" })
+	g.wantWhy("short", "ended")
+
+	var answer struct {
+		Schema int `json:"schema_version"`
+		Why    struct {
+			State string `json:"state"`
+			Chain []struct {
+				Name    string    `json:"name"`
+				Depth   int       `json:"depth"`
+				Root    bool      `json:"root"`
+				Since   time.Time `json:"since"`
+				Journal struct {
+					Lines []struct {
+						From, Message string
+					} `json:"lines"`
+				} `json:"journal"`
+			} `json:"chain"`
+		} `json:"why"`
+	}
+	g.must(json.Unmarshal([]byte(g.hp("service", "why", "waits", "--json")), &answer))
+	chain := answer.Why.Chain
+	if answer.Schema != 1 || answer.Why.State != "blocked" || len(chain) != 2 || chain[1].Name != "slow" || chain[1].Depth != 1 || !chain[1].Root || chain[1].Since.IsZero() ||
+		len(chain[1].Journal.Lines) != 1 || !strings.HasPrefix(chain[1].Journal.Lines[0].Message, "not ready: tcp:127.0.0.1:1 after 4s") {
+		t.Errorf("as JSON, why says %+v", answer)
+	}
+}

@@ -1,0 +1,34 @@
+package supervisor
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
+)
+
+// unitsFor are the units of a service as this systemd gets them.
+func (s *Supervisor) unitsFor(service units.Service) []transient.Unit {
+	return transient.WithGenerated(transient.Service(service, s.Systemd.Version()), func(name string) string {
+		return s.Store.CredentialPath(service.ID, name)
+	})
+}
+
+// generate makes the secrets that a definition asks for. It is done when the
+// definition is set, and then only: a secret that is gone at a start is a loss
+// to tell of, and not to paper over with another one.
+func (s *Supervisor) generate(ctx context.Context, service units.Service) error {
+	for _, a := range service.Actions {
+		for _, name := range slices.Sorted(maps.Keys(a.Credentials)) {
+			if a.Credentials[name] != units.GeneratedCredential {
+				continue
+			}
+			if err := s.Store.MakeCredential(ctx, service.ID, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
