@@ -145,3 +145,12 @@ func TestHealthUnit(t *testing.T) {
 		t.Errorf("%q has %d bytes; a service's: %t", name, len(name), ok)
 	}
 }
+
+// systemd has killed it, which says nothing of why.
+func TestOutcomeOfAWatchdog(t *testing.T) {
+	t.Parallel()
+	u := Unit{Result: "watchdog", ExitCode: cldKilled, ExitStatus: 6}
+	if got, want := u.Outcome(), "watchdog, as it has sent no WATCHDOG=1 in time (killed by signal 6, aborted)"; got != want {
+		t.Errorf("the outcome is %q, want %q", got, want)
+	}
+}

@@ -42,10 +42,11 @@ func Health(s units.Service, i, systemd int) Unit {
 		// An answer that is not well is no failure of this unit's.
 		{"SuccessExitStatus", ExitStatuses{[]int32{units.ExitFailed}, []int32{}}},
 		// Nobody wants to read of each round: neither from it, nor from systemd
-		// that it was started and has ended.
+		// that it was started and has ended. What is wrong with it is in the
+		// service's health.
 		{"StandardOutput", "null"},
 		{"StandardError", "null"},
-		{"LogLevelMax", int32(4)}, // warning: syslog(3)
+		{"LogLevelMax", int32(2)}, // crit: syslog(3)
 	}
 	// The prober's own time is up first, and it says so.
 	ps.duration("TimeoutStartUSec", check.Timeout+proberStart)

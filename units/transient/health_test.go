@@ -24,7 +24,7 @@ func TestHealth(t *testing.T) {
   SuccessExitStatus (aiai) ([1], [],)
   StandardOutput s "null"
   StandardError s "null"
-  LogLevelMax i 4
+  LogLevelMax i 2
   TimeoutStartUSec t ` + timeout + `
   TimeoutStopUSec t 1000000
 ` + more
