@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -57,6 +58,18 @@ func metrics(ctx context.Context, c *call) ([]any, error) {
 			m.sample("hero_proc_services", float64(context.Services[state]), "context", context.Name, "state", string(state))
 		}
 	}
+	m.family("hero_proc_service_health", "gauge", "", "Registered services, by what their probes say; none is without a probe.")
+	for state, n := range byHealth(services) {
+		m.sample("hero_proc_service_health", float64(n), "state", string(units.HealthStates[state]))
+	}
+	m.family("hero_proc_health_probes", "counter", "", "Probes that were asked, by their answer; unasked could not be asked.")
+	m.sample("hero_proc_health_probes_total", float64(health.Probes.Well), "answer", "well")
+	m.sample("hero_proc_health_probes_total", float64(health.Probes.Unwell), "answer", "unwell")
+	m.sample("hero_proc_health_probes_total", float64(health.Probes.Unasked), "answer", "unasked")
+	m.family("hero_proc_health_probes_in_flight", "gauge", "", "Probes that are being asked.")
+	m.sample("hero_proc_health_probes_in_flight", float64(health.Probes.InFlight))
+	m.family("hero_proc_health_restarts", "counter", "", "Restarts of what was unhealthy.")
+	m.sample("hero_proc_health_restarts_total", float64(health.Probes.Restarts))
 	m.family("hero_proc_live_jobs", "gauge", "", "Jobs that are not over.")
 	m.sample("hero_proc_live_jobs", float64(len(jobs)))
 	m.family("hero_proc_log_events_dropped", "counter", "", "Events that did not fit the queue before the log.")
@@ -70,6 +83,17 @@ func metrics(ctx context.Context, c *call) ([]any, error) {
 	m.family("hero_proc_api_signals", "counter", "", "Signals that were sent.")
 	m.sample("hero_proc_api_signals_total", float64(c.server.counters.signals.Load()))
 	return []any{m.text.String() + "# EOF\n"}, nil
+}
+
+// byHealth counts services by the states of units.HealthStates.
+func byHealth(services []units.Status) []int {
+	counts := make([]int, len(units.HealthStates))
+	for _, s := range services {
+		if i := slices.Index(units.HealthStates, s.HealthState); i >= 0 {
+			counts[i]++
+		}
+	}
+	return counts
 }
 
 func one(is bool) float64 {

@@ -90,6 +90,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	health.Probes = units.ProbeCounts{Well: 11, Unwell: 12, Unasked: 13, InFlight: 14, Restarts: 15}
 	health.Version, health.LogsDropped, health.HeroDB = "1.2.3 \"x\\y\"\nz", 7, "active"
 	s.Controller.SetHealth(health)
 	conn := s.Bus.Conn()
@@ -118,6 +119,13 @@ func TestMetrics(t *testing.T) {
 		`hero_proc_services{context="core",state="inactive"}`:             1,
 		`hero_proc_services{context="core",state="failed"}`:               0,
 		`hero_proc_services{context="test",state="running"}`:              1,
+		`hero_proc_service_health{state="none"}`:                          3,
+		`hero_proc_service_health{state="unhealthy"}`:                     0,
+		`hero_proc_health_probes_total{answer="well"}`:                    11,
+		`hero_proc_health_probes_total{answer="unwell"}`:                  12,
+		`hero_proc_health_probes_total{answer="unasked"}`:                 13,
+		`hero_proc_health_probes_in_flight{}`:                             14,
+		`hero_proc_health_restarts_total{}`:                               15,
 		`hero_proc_live_jobs{}`:                                           2,
 		`hero_proc_log_events_dropped_total{}`:                            7,
 		`hero_proc_api_calls_in_flight{}`:                                 1,
@@ -128,7 +136,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v, %v; want %v", key, got, ok, want)
 		}
 	}
-	if want := 9 + 1 + 2*len(units.States); len(first) < want {
+	if want := 9 + 1 + 2*len(units.States) + 5 + len(units.HealthStates); len(first) < want {
 		t.Errorf("there are %d samples; want %d", len(first), want)
 	}
 	if got := second["hero_proc_api_calls_total{}"]; got != 2 {

@@ -233,6 +233,7 @@ func (c *changing) Services(context.Context) ([]units.Status, error) {
 	}
 	suffix := string(rune('a' + n))
 	return []units.Status{{ID: web, Description: suffix, Wanted: units.Wanted(suffix), State: units.State(suffix), Reason: suffix, Remedy: suffix,
+		HealthState: units.HealthState(suffix), Health: []units.ActionHealth{{Action: suffix}},
 		Stale: n%2 == 0, Unit: unit, Actions: []units.ActionStatus{{Name: suffix, Unit: unit}}}}, nil
 }
 

@@ -119,8 +119,8 @@ func TestPasswordOfAProbe(t *testing.T) {
 		name, says string
 		flags      []string
 	}{
-		{"wrong", "redis://127.0.0.1:7000: it refuses the password that ready_credential names (WRONGPASS)", []string{"--credential", "password=/etc/hostname"}},
-		{"missing", "redis://127.0.0.1:7000: it wants a password (NOAUTH); ready_credential has to name one", []string{"--ready-credential", ""}},
+		{"wrong", "redis://127.0.0.1:7000: it refuses the password that the credential has (WRONGPASS)", []string{"--credential", "password=/etc/hostname"}},
+		{"missing", "redis://127.0.0.1:7000: it wants a password (NOAUTH); name its credential by ready_credential or health_credential", []string{"--ready-credential", ""}},
 	} {
 		g.set("safe", "redis-server /etc/safe.conf", tc.flags...)
 		before := time.Now()

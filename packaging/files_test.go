@@ -44,7 +44,8 @@ func TestUnit(t *testing.T) {
 		{"StartLimitIntervalSec", "0", "systemd must never give up on it"},
 		{"WantedBy", "multi-user.target", "enabling it means every boot"},
 		{"CapabilityBoundingSet", "", "it needs none"},
-		{"RestrictAddressFamilies", "AF_UNIX", "it has no business on a network"},
+		{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", "it asks probes over TCP, and has no other business on a network"},
+		{"SocketBindDeny", "any", "it listens nowhere"},
 		{"ProtectSystem", "strict", "it writes to its own directory alone"},
 	} {
 		if got := unit[tc.key]; !slices.Equal(got, []string{tc.want}) {
@@ -54,6 +55,11 @@ func TestUnit(t *testing.T) {
 	for _, key := range []string{"Requires", "BindsTo", "PartOf", "User", "StopWhenUnneeded"} {
 		if got := unit[key]; got != nil {
 			t.Errorf("%s=%s would stop the daemon with another unit, or take its rights away", key, got)
+		}
+	}
+	for _, key := range []string{"PrivateNetwork", "IPAddressDeny"} {
+		if got := unit[key]; got != nil {
+			t.Errorf("%s=%s would keep the daemon from asking probes over TCP", key, got)
 		}
 	}
 }

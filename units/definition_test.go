@@ -56,6 +56,13 @@ func loaded() Service {
 			{
 				Name: "cache", Exec: []string{"true"}, Process: true, Ready: "redis://[::1]:6380",
 				Credentials: map[string]string{"pass": GeneratedCredential}, ReadyCredential: "pass", StateDir: "web/data",
+				Health: "redis+unix:/run/cache", HealthCredential: "pass", OnUnhealthy: UnhealthyWarn, Watchdog: time.Minute,
+			},
+			{
+				Name: "feed", Exec: []string{"true"}, Process: true, Ready: ReadyExec,
+				Health: "http://localhost:8080/health", HealthInterval: time.Minute, HealthTimeout: 30 * time.Second, HealthGrace: time.Second,
+				HealthFailures: 5, HealthSuccesses: 2, HealthStatus: 204, HealthMatch: "it's $5; %n é",
+				OnUnhealthy: UnhealthyRestart, UnhealthyRestarts: 7, UnhealthyWindow: time.Hour,
 			},
 		},
 	}
@@ -245,6 +252,15 @@ func TestDigest(t *testing.T) {
 		{"a default", func(s *Service) { s.Actions[1].RestartDelay = DefaultRestartDelay }, false},
 		{"a probe", func(s *Service) { s.Actions[2].Ready = "http+unix:/run/web:/" }, false},
 		{"a probe's time", func(s *Service) { s.Actions[2].ReadyTimeout = 0 }, false},
+		{"the watchdog", func(s *Service) { s.Actions[3].Watchdog = 0 }, false},
+		// What hero_proc itself does needs no restart.
+		{"a probe of health", func(s *Service) { s.Actions[4].Health = "tcp:localhost:8080" }, true},
+		{"all about health", func(s *Service) {
+			a := &s.Actions[4]
+			a.Health, a.HealthInterval, a.HealthTimeout, a.HealthGrace, a.HealthFailures, a.HealthSuccesses = "", 0, 0, 0, 0, 0
+			a.HealthStatus, a.HealthMatch, a.OnUnhealthy, a.UnhealthyRestarts, a.UnhealthyWindow = 0, "", "", 0, 0
+			s.Actions[3].HealthCredential = ""
+		}, true},
 		{"one action less", func(s *Service) { s.Actions = s.Actions[:1] }, false},
 	} {
 		s := loaded()

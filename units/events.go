@@ -36,6 +36,7 @@ const (
 	SourceAutostart  = "hero_proc.autostart_services"
 	SourceHeroDB     = "hero_proc.auto_start_db"
 	SourceBus        = "hero_proc.bus"
+	SourceHealth     = "hero_proc.health"
 	SourceSupervisor = "hero_proc.supervisor"
 )
 
@@ -60,6 +61,10 @@ const (
 	EventBusLost           EventCode = "bus-lost"
 	EventBusBack           EventCode = "bus-back"
 	EventJournalUnreadable EventCode = "journal-unreadable"
+	EventUnhealthy         EventCode = "unhealthy"
+	EventUnhealthyRestart  EventCode = "unhealthy-restart"
+	EventUnhealthySpent    EventCode = "unhealthy-restarts-spent"
+	EventHealthy           EventCode = "healthy-again"
 )
 
 // EventInfo is a row of the event table.
@@ -91,6 +96,10 @@ var Events = []EventInfo{
 	{EventBusLost, "5922da093d9641d3915106f2f4ab2eef", LevelWarning},
 	{EventBusBack, "b24bcf568b7840a090313ed584ba862e", LevelInfo},
 	{EventJournalUnreadable, "f22ec03f94a6420cbc13c44ea65a4023", LevelWarning},
+	{EventUnhealthy, "b47e74ee46ce4d4c84476c679e83df55", LevelWarning},
+	{EventUnhealthyRestart, "73d55f91125440f1aeb1b4cacfdf1037", LevelWarning},
+	{EventUnhealthySpent, "0dc46262ab984bfcb140844b872b4fbb", LevelError},
+	{EventHealthy, "de1e381b5078456a928d5a9521acb8f9", LevelInfo},
 }
 
 // Info is the code's row of the table; ok is false for a code that has none.

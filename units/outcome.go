@@ -27,8 +27,11 @@ var execStatus = map[int32]string{
 // terms: the unit's result, and the main process's exit status or signal.
 func (u Unit) Outcome() string {
 	result := u.Result
-	if result == "" {
+	switch result {
+	case "":
 		result = "unknown"
+	case "watchdog":
+		result += ", as it has sent no WATCHDOG=1 in time"
 	}
 	switch u.ExitCode {
 	case cldExited:

@@ -120,7 +120,7 @@ func parseAddress(kind ProbeKind, text, port, form string) (Probe, error) {
 	_, notIP := netip.ParseAddr(host)
 	switch {
 	case u.User != nil:
-		return Probe{}, errors.New("has a user or a password in it, which everybody could read; want none, and a password as a credential that ready_credential names")
+		return Probe{}, errors.New("has a user or a password in it, which everybody could read; want none, and a password as a credential that ready_credential, or health_credential, names")
 	case notIP != nil && (len(host) > maxHost || !hostName.MatchString(host)):
 		return Probe{}, fmt.Errorf("has no valid host; want %s", form)
 	case err != nil || number == 0 || strings.HasSuffix(u.Host, ":"):

@@ -70,7 +70,7 @@ func TestParseProbeRefuses(t *testing.T) {
 		{"http:localhost", "is not an address; want http://HOST[:PORT][/PATH]"},
 		{"http://", "has no valid host; want http://HOST[:PORT][/PATH]"},
 		{"http://localhost/#x", "has more in it than an address; want http://HOST[:PORT][/PATH]"},
-		{"http://me@localhost/", "has a user or a password in it, which everybody could read; want none, and a password as a credential that ready_credential names"},
+		{"http://me@localhost/", "has a user or a password in it, which everybody could read; want none, and a password as a credential that ready_credential, or health_credential, names"},
 		{"http+unix:/run/s:x", "has a path after the socket that does not begin with a slash; want http+unix:SOCKET[:/PATH]"},
 		{"http+unix:/run/s:/%zz", "has a path after the socket that is not one of a URL; want http+unix:SOCKET[:/PATH]"},
 		{"http+unix::/x", "names no socket; want the absolute path of one"},

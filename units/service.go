@@ -112,6 +112,24 @@ type Action struct {
 	// a probe of Redis: AUTH.
 	ReadyCredential string
 
+	// Health is a probe that is asked for as long as it runs; "" is none.
+	// [Action.HealthCheck] reads it and what follows.
+	Health            string
+	HealthInterval    time.Duration
+	HealthTimeout     time.Duration
+	HealthGrace       time.Duration
+	HealthFailures    uint32
+	HealthSuccesses   uint32
+	HealthStatus      uint32
+	HealthMatch       string
+	HealthCredential  string
+	OnUnhealthy       OnUnhealthy
+	UnhealthyRestarts uint32
+	UnhealthyWindow   time.Duration
+	// Watchdog is how long systemd waits for a WATCHDOG=1 of the program's
+	// before it kills it: sd_watchdog_enabled(3).
+	Watchdog time.Duration
+
 	Restart            Restart // "" is on-failure for a process, no for a one-shot
 	RestartDelay       time.Duration
 	StartLimitBurst    uint32

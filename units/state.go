@@ -100,6 +100,9 @@ type Status struct {
 	Stale   bool
 	Unit    Unit
 	Actions []ActionStatus
+	// HealthState is the worst of Health, which has the actions with a probe.
+	HealthState HealthState
+	Health      []ActionHealth
 }
 
 // ContextStatus is a context that has services.
@@ -136,6 +139,7 @@ type Health struct {
 	// LogsDropped counts the events that did not fit the queue before the
 	// logs table. They are in the journal all the same.
 	LogsDropped uint64
+	Probes      ProbeCounts
 }
 
 // Touched is what may read differently since it was last asked for.

@@ -470,7 +470,7 @@ var reading = map[units.Phase]struct {
 
 func (c *Controller) status(e *entry) units.Status {
 	s := e.definition
-	st := units.Status{ID: s.ID, Description: s.Description, Wanted: s.Wanted, State: units.StateInactive}
+	st := units.Status{ID: s.ID, Description: s.Description, Wanted: s.Wanted, State: units.StateInactive, HealthState: units.HealthNone}
 	if s.Wanted == units.WantedSpec {
 		return st
 	}

@@ -70,6 +70,8 @@ func zero(value any) bool {
 		return v == 0
 	case map[string]uint32:
 		return len(v) == 0
+	case map[string]uint64:
+		return len(v) == 0
 	case []map[string]dbus.Variant:
 		return len(v) == 0
 	}

@@ -39,6 +39,17 @@ var Action = slices.Concat(
 	within(Unit, func(a *units.ActionStatus) *units.Unit { return &a.Unit }),
 )
 
+// ActionHealth is what the probe of one action says.
+var ActionHealth = Table[units.ActionHealth]{
+	text("Action", func(h *units.ActionHealth) *string { return &h.Action }),
+	text("Probe", func(h *units.ActionHealth) *string { return &h.Probe }),
+	text("State", func(h *units.ActionHealth) *units.HealthState { return &h.State }),
+	moment("Since", func(h *units.ActionHealth) *time.Time { return &h.Since }),
+	plain("Failures", func(h *units.ActionHealth) *uint32 { return &h.Failures }),
+	text("LastError", func(h *units.ActionHealth) *string { return &h.Says }),
+	text("Note", func(h *units.ActionHealth) *string { return &h.Note }),
+}
+
 // Status is a service: the properties of [ServiceInterface], and a row of ListServices.
 var Status = slices.Concat(
 	Table[units.Status]{
@@ -50,6 +61,8 @@ var Status = slices.Concat(
 		text("Reason", func(s *units.Status) *string { return &s.Reason }),
 		text("Remedy", func(s *units.Status) *string { return &s.Remedy }),
 		plain("Stale", func(s *units.Status) *bool { return &s.Stale }),
+		text("HealthState", func(s *units.Status) *units.HealthState { return &s.HealthState }),
+		rows("Health", ActionHealth, func(s *units.Status) *[]units.ActionHealth { return &s.Health }),
 	},
 	within(Unit, func(s *units.Status) *units.Unit { return &s.Unit }),
 	Table[units.Status]{
@@ -113,6 +126,18 @@ var Health = Table[units.Health]{
 	moment("Started", func(h *units.Health) *time.Time { return &h.Started }),
 	plain("LogsDropped", func(h *units.Health) *uint64 { return &h.LogsDropped }),
 	field("ServiceCounts", func(h *units.Health) *map[units.State]int { return &h.Services }, countsOut, countsIn),
+	field("HealthProbes", func(h *units.Health) *units.ProbeCounts { return &h.Probes }, probesOut, probesIn),
+}
+
+func probesOut(p units.ProbeCounts) map[string]uint64 {
+	if p == (units.ProbeCounts{}) {
+		return map[string]uint64{}
+	}
+	return map[string]uint64{"well": p.Well, "unwell": p.Unwell, "unasked": p.Unasked, "in_flight": uint64(p.InFlight), "restarts": p.Restarts}
+}
+
+func probesIn(m map[string]uint64) units.ProbeCounts {
+	return units.ProbeCounts{Well: m["well"], Unwell: m["unwell"], Unasked: m["unasked"], InFlight: int(m["in_flight"]), Restarts: m["restarts"]}
 }
 
 // LogControlState is what [LogControlInterface] has.

@@ -57,7 +57,7 @@ func with(change func(*units.Unit)) func(*units.Status) {
 
 var (
 	inactive = is(units.StateInactive, "inactive", "dead", "")
-	failing  = is(units.StateFailed, "failed", "failed", "systemd's result is exit-code (exited with status 3)",
+	unwell   = is(units.StateFailed, "failed", "failed", "systemd's result is exit-code (exited with status 3)",
 		func(st *units.Status) { st.Remedy = "journalctl" }, with(func(u *units.Unit) { u.Result, u.InvocationID = "exit-code", "f" }))
 	blocked  = is(units.StateBlocked, "inactive", "dead", "it is blocked")
 	starting = is(units.StateActivating, "activating", "start-post", "not ready yet (start-post), waiting for tcp:a:1",
@@ -114,7 +114,7 @@ var whyCases = []whyCase{
 	},
 	{
 		name: "what runs is not to blame for what it requires", services: []units.Service{svc("a", requires("b")), svc("b")},
-		states: map[string]units.Status{"b": failing},
+		states: map[string]units.Status{"b": unwell},
 		want:   []string{"0  a: runs, and nothing is wrong | it counts as ready once it is executed: it has no readiness probe"},
 	},
 	{
@@ -163,7 +163,7 @@ var whyCases = []whyCase{
 		remedy: "systemctl list-jobs --after",
 	},
 	{
-		name: "failed", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": failing},
+		name: "failed", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": unwell},
 		want:   []string{"0  a: has failed | systemd's result is exit-code (exited with status 3) | root | f"},
 		remedy: "journalctl\n" + startA,
 	},
@@ -183,7 +183,7 @@ var whyCases = []whyCase{
 	},
 	{
 		name: "a chain, one link of which was never started", services: []units.Service{svc("a", requires("b")), svc("b", requires("c")), svc("c")},
-		states: map[string]units.Status{"a": inactive, "b": blocked, "c": failing}, jobs: map[string]units.Job{"a": whyJob(units.PhaseFailed, "", "dependency")},
+		states: map[string]units.Status{"a": inactive, "b": blocked, "c": unwell}, jobs: map[string]units.Job{"a": whyJob(units.PhaseFailed, "", "dependency")},
 		want: []string{
 			"0  a: is not started: what it requires is not up | ",
 			"1 requires b: can't be started: what it requires is not up | it is blocked",
@@ -251,7 +251,7 @@ var whyCases = []whyCase{
 		remedy: startA,
 	},
 	{
-		name: "stopped, and what it requires fell later", services: []units.Service{svc("a", requires("b")), svc("b")}, states: map[string]units.Status{"a": inactive, "b": failing},
+		name: "stopped, and what it requires fell later", services: []units.Service{svc("a", requires("b")), svc("b")}, states: map[string]units.Status{"a": inactive, "b": unwell},
 		jobs:   map[string]units.Job{"a": whyJob(units.PhaseCanceled, "i", "success"), "b": whyJob(units.PhaseFailed, "f", "exit-code")},
 		want:   []string{"0  a: was stopped | somebody asked for it, by hero_proc or by systemctl; it is started when somebody asks for it, and at the next boot or start of hero_proc"},
 		remedy: startA,
@@ -272,7 +272,7 @@ var whyCases = []whyCase{
 		remedy: startA,
 	},
 	{
-		name: "ended by itself", services: []units.Service{svc("a", requires("b")), svc("b")}, states: map[string]units.Status{"a": inactive, "b": failing},
+		name: "ended by itself", services: []units.Service{svc("a", requires("b")), svc("b")}, states: map[string]units.Status{"a": inactive, "b": unwell},
 		jobs:   map[string]units.Job{"a": whyJob(units.PhaseSucceeded, "i", "success")},
 		want:   []string{"0  a: has ended by itself, with success | its restart policy is on-failure, which leaves it so; it is started when somebody asks for it, and at the next boot or start of hero_proc | root | i"},
 		remedy: startA,
@@ -310,7 +310,7 @@ var whyCases = []whyCase{
 	},
 	{
 		name: "a rival runs, and something is missing", services: []units.Service{svc("a", requires("c"), func(s *units.Service) { s.Conflicts = []string{"b"} }), svc("b"), svc("c")},
-		states: map[string]units.Status{"a": inactive, "c": failing},
+		states: map[string]units.Status{"a": inactive, "c": unwell},
 		want: []string{
 			"0  a: is not started: what it requires is not up | ",
 			"1 requires c: has failed | systemd's result is exit-code (exited with status 3) | root | f",
@@ -327,7 +327,7 @@ var whyCases = []whyCase{
 		want: []string{"0  a: is in a state that is not known | systemd could not be asked"}, remedy: "journalctl -b -u hero_proc",
 	},
 	{
-		name: "events to the point", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": failing}, jobs: map[string]units.Job{"a": whyJob(units.PhaseFailed, "f", "exit-code")},
+		name: "events to the point", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": unwell}, jobs: map[string]units.Job{"a": whyJob(units.PhaseFailed, "f", "exit-code")},
 		events: []units.LogEntry{
 			event(1, "a", units.EventStartTimeout, -time.Hour), event(2, "a", units.EventConflict, -65*time.Second), event(3, "a", units.EventStartFailed, -time.Second),
 			event(4, "z", units.EventStartFailed, 0), event(5, "a", units.EventStartFailed, 0),
@@ -336,7 +336,7 @@ var whyCases = []whyCase{
 		told: []string{"2 conflict", "5 start-failed"},
 	},
 	{
-		name: "events of a run that systemd has restarted", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": failing},
+		name: "events of a run that systemd has restarted", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": unwell},
 		jobs: map[string]units.Job{"a": func() units.Job {
 			j := whyJob(units.PhaseFailed, "f", "exit-code")
 			j.Attempt = 3

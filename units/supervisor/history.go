@@ -236,10 +236,15 @@ func (h *history) retry(ctx context.Context) {
 
 // begin records that a start of the unit was asked for, before systemd is.
 func (h *history) begin(ctx context.Context, s units.Service, origin units.Origin) units.Job {
+	return h.beginAction(ctx, s, s.Primary(), origin)
+}
+
+// beginAction is begin for the i-th action.
+func (h *history) beginAction(ctx context.Context, s units.Service, i int, origin units.Origin) units.Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	job := units.Job{
-		Service: s.ID, Action: s.Actions[s.Primary()].Name, Unit: s.Unit(),
+		Service: s.ID, Action: s.Actions[i].Name, Unit: s.UnitOf(i),
 		Attempt: 1, Phase: units.PhasePending, Created: h.now(),
 	}
 	last, err := h.lastOf(ctx, job.Unit)

@@ -36,6 +36,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Notify("READY=1\nSTATUS=" + summary)
 	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
 
+	s.tasks.Go(func() { s.watchHealth(s.life) })
 	interval := upkeep
 	if s.Watchdog > 0 {
 		interval = min(upkeep, s.Watchdog/2)
@@ -135,6 +136,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		seen = append(seen, u)
 	}
 	s.history.observe(ctx, seen...)
+	s.checks.see(s.graph.Load(), s.Now(), seen...)
 	for _, u := range seen {
 		if ref, ok := units.ParseUnit(u.Name); ok {
 			s.touch(ref.ID)

@@ -17,7 +17,7 @@ func (s *Supervisor) Health(ctx context.Context) (units.Health, error) {
 	h := units.Health{
 		Version: s.Version, Systemd: s.Systemd.Version(), Started: s.started, Ready: s.ready.Load(),
 		HeroDB: s.heroDB, HeroDBReason: s.heroDBReason, LogsDropped: s.Queue.Dropped(),
-		Services: map[units.State]int{},
+		Services: map[units.State]int{}, Probes: s.checks.count(),
 	}
 	s.mu.Unlock()
 	statuses, err := s.Services(ctx)
@@ -156,6 +156,7 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	problem := s.problem(id)
 	st := units.Status{ID: id, Description: service.Description, Wanted: service.Wanted}
 	if !ok {
+		st.HealthState = units.HealthNone
 		st.State, st.Unit = units.StateBlocked, units.Unit{Name: id.Unit(), Load: "not-found", Active: "inactive"}
 		if problem != nil {
 			st.Reason, st.Remedy = problem.Message, problem.Remedy
@@ -190,7 +191,9 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	if p := service.Primary(); p >= 0 {
 		st.Unit = actions[p]
 	}
-	reading := plan.Read(service, actions, down, problem, said)
+	st.Health = s.checks.health(service)
+	st.HealthState = units.WorstHealth(st.Health)
+	reading := plan.WithHealth(plan.Read(service, actions, down, problem, said), service, st.Health)
 	if queued, ok := plan.Queued(service, actions, requires, said); ok {
 		reading = queued
 	}

@@ -41,6 +41,11 @@ type Systemd interface {
 	Start(ctx context.Context, unit, mode string) (<-chan string, error)
 	Stop(ctx context.Context, unit, mode string) (<-chan string, error)
 	Restart(ctx context.Context, unit, mode string) (<-chan string, error)
+	// TryRestart is Restart of a unit that is up; any other stays as it is.
+	TryRestart(ctx context.Context, unit, mode string) (<-chan string, error)
+	// Run runs a unit to its end, and gives it as it was then, with what it
+	// has said last.
+	Run(ctx context.Context, u transient.Unit) (ended units.Unit, said string, err error)
 	// Pin keeps a unit loaded for as long as the connection lives.
 	Pin(ctx context.Context, unit string) error
 	// Unload takes units away that are not alive, also where others refer to them.
@@ -130,6 +135,9 @@ type Options struct {
 	// Watchdog is how often the service manager wants to hear of us; 0 is never.
 	Watchdog time.Duration
 	Policy   Policy
+	// Ask asks a probe over the network, once, until ctx ends. says is why it
+	// was not well.
+	Ask func(ctx context.Context, check units.HealthCheck) (well bool, says string)
 	// Found is what is to be reported of the way here: of opening the store.
 	Found   []units.Event
 	Version string
@@ -144,6 +152,7 @@ type Supervisor struct {
 	started time.Time
 	history *history
 	touched *touched
+	checks  *checks
 	ready   atomic.Bool
 	// reported says that something was since the last flush.
 	reported atomic.Bool
@@ -200,7 +209,7 @@ func New(o Options) *Supervisor {
 		control: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.touched = newTouched()
+	s.touched, s.checks = newTouched(), newChecks()
 	pid1 := &ordered{Systemd: o.Systemd}
 	s.Systemd = pid1
 	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) },
@@ -259,6 +268,7 @@ func (s *Supervisor) reread(ctx context.Context) error {
 // redraw makes the graph anew from the rows. control is held.
 func (s *Supervisor) redraw() {
 	s.graph.Store(plan.NewGraph(slices.Collect(maps.Values(s.rows))))
+	s.checks.redraw(s.graph.Load(), s.Now())
 	s.touched.mark(nil, nil, true)
 }
 

@@ -29,6 +29,8 @@ type world struct {
 	wrap func(supervisor.Systemd) supervisor.Systemd
 	// past is the journal that the next daemons read.
 	past supervisor.Past
+	// ask answers the probes of health; nil is that all is well.
+	ask func(units.HealthCheck) (well bool, says string)
 }
 
 func newWorld(t *testing.T) *world {
@@ -105,6 +107,12 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 	}
 	d.Supervisor = supervisor.New(supervisor.Options{
 		Store: db, Systemd: pid1, Journal: d, Past: w.past, Queue: queue, Notify: d.notify, Policy: p, Found: found,
+		Ask: func(_ context.Context, check units.HealthCheck) (bool, string) {
+			if w.ask == nil {
+				return true, ""
+			}
+			return w.ask(check)
+		},
 		Version: "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
 	})
 	if err := d.Load(ctx); err != nil {
@@ -190,6 +198,24 @@ func (d *daemon) awaitReason(name, reason string) {
 		if time.Now().After(deadline) {
 			s := d.status(name)
 			d.w.t.Fatalf("%s is %s (%s), want %q", name, s.State, s.Reason, reason)
+		}
+	}
+}
+
+// awaitReport waits until an event was reported as often as n says.
+func (d *daemon) awaitReport(n int, event string) {
+	d.w.t.Helper()
+	count := func() (n int) {
+		for _, r := range d.reported() {
+			if r == event {
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(20 * time.Second); count() < n; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			d.w.t.Fatalf("%q was not reported %d times: %q", event, n, d.reported())
 		}
 	}
 }

@@ -151,6 +151,14 @@ func (m *Manager) Restart(ctx context.Context, unit, mode string) (<-chan string
 	})
 }
 
+// TryRestart is Restart of a unit that is up. One that is not, is left as it
+// is, and the result is done.
+func (m *Manager) TryRestart(ctx context.Context, unit, mode string) (<-chan string, error) {
+	return m.queue(ctx, "restart "+unit, func(ctx context.Context, s *session) (<-chan string, error) {
+		return s.jobs.queue(func() (int, error) { return s.sd.TryRestartUnitContext(ctx, unit, mode, nil) })
+	})
+}
+
 func (m *Manager) queue(ctx context.Context, what string, f func(context.Context, *session) (<-chan string, error)) (job <-chan string, err error) {
 	err = m.call(ctx, what, func(ctx context.Context, s *session) (err error) {
 		job, err = f(ctx, s)

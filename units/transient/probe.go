@@ -1,7 +1,6 @@
 package transient
 
 import (
-	"strconv"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -26,15 +25,7 @@ func (ps *properties) probe(a units.Action, systemd int) {
 func proberArgs(a units.Action) []string {
 	interval, timeout := a.ReadyWait()
 	args := []string{Prober, "--interval=" + interval.String(), "--timeout=" + timeout.String()}
-	if a.ReadyStatus != 0 {
-		args = append(args, "--status="+strconv.FormatUint(uint64(a.ReadyStatus), 10))
-	}
-	if a.ReadyMatch != "" {
-		args = append(args, "--match="+a.ReadyMatch)
-	}
-	if a.ReadyCredential != "" {
-		args = append(args, "--credential="+a.ReadyCredential)
-	}
+	args = append(args, goodAnswer(a.ReadyStatus, a.ReadyMatch, a.ReadyCredential)...)
 	return append(args, string(a.Ready))
 }
 

@@ -188,8 +188,11 @@ func (ps *properties) lifecycle(a units.Action, systemd int) {
 		if a.Ready.IsProbe() {
 			ps.probe(a, systemd)
 			timeout = probeTimeout(a)
+		} else if a.Watchdog != 0 {
+			ps.add("NotifyAccess", "main")
 		}
 	}
+	ps.duration("WatchdogUSec", a.Watchdog)
 	if policy := a.RestartPolicy(); policy != units.RestartNo {
 		ps.add("Restart", string(policy))
 		ps.duration("RestartUSec", a.RestartDelay)

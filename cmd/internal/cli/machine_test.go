@@ -74,7 +74,7 @@ func (m *machine) add(t *testing.T, def map[string]any, status units.Status) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status.ID, status.Description, status.Wanted = s.ID, s.Description, s.Wanted
+	status.ID, status.Description, status.Wanted, status.HealthState = s.ID, s.Description, s.Wanted, units.WorstHealth(status.Health)
 	m.mu.Lock() // the API reads already, for its signals
 	defer m.mu.Unlock()
 	m.services[s.ID], m.statuses[s.ID] = s, status
@@ -104,7 +104,8 @@ func populated(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 			"exec": "/usr/bin/hero_db --dir '/var/lib/hero db'", "memory_max": "512M", "ready": "notify",
 			"env": map[string]any{"TOKEN": "hunter2", "MODE": "fast"}, "credentials": map[string]any{"key": "/etc/hunter2"},
 		}},
-	}, units.Status{State: units.StateRunning, Unit: db, Actions: []units.ActionStatus{{Name: "main", Unit: db}}})
+	}, units.Status{State: units.StateRunning, Unit: db, Actions: []units.ActionStatus{{Name: "main", Unit: db}},
+		Health: []units.ActionHealth{{Action: "main", Probe: "redis://127.0.0.1:6379", State: units.HealthHealthy, Since: ago(89 * time.Minute)}}})
 
 	web := unit(core("web"), "active", "running", 50*time.Hour)
 	webLog := units.Unit{Name: core("web").ActionUnit("log"), Load: "loaded", Active: "failed", Sub: "failed", Result: "exit-code", ExitCode: 1, ExitStatus: 203, ChangedAt: ago(time.Minute)}
@@ -112,7 +113,12 @@ func populated(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 		"name": "web", "requires": []any{"hero_db"},
 		"actions": []any{map[string]any{"name": "serve", "exec": "/usr/bin/caddy run"}, map[string]any{"name": "log", "exec": "/usr/bin/rotate", "env": map[string]any{"A": "1"}}},
 	}, units.Status{State: units.StateDegraded, Unit: web, Stale: true, Reason: "its action log is down: exit-code",
-		Actions: []units.ActionStatus{{Name: "serve", Unit: web}, {Name: "log", Unit: webLog}}})
+		Actions: []units.ActionStatus{{Name: "serve", Unit: web}, {Name: "log", Unit: webLog}},
+		Health: []units.ActionHealth{
+			{Action: "serve", Probe: "http://127.0.0.1:8080/health", State: units.HealthUnhealthy, Since: ago(time.Minute), Failures: 7,
+				Says: "status 503 Service Unavailable", Note: "not restarted, since on_unhealthy is warn"},
+			{Action: "log", Probe: "exec:/usr/bin/check-log", State: units.HealthUnknown, Says: "it does not run"},
+		}})
 
 	worker := unit(core("worker"), "failed", "failed", 42*time.Second)
 	worker.Result = "exit-code"
@@ -187,7 +193,7 @@ func (m *machine) Set(_ context.Context, def map[string]any, merge bool) error {
 		return err
 	}
 	status := m.statuses[id]
-	status.ID, status.Description, status.Wanted = s.ID, s.Description, s.Wanted
+	status.ID, status.Description, status.Wanted, status.HealthState = s.ID, s.Description, s.Wanted, units.WorstHealth(status.Health)
 	if !known {
 		status.State = units.StateInactive
 		status.Unit = units.Unit{Name: s.Unit(), Load: "loaded", Active: "inactive", Sub: "dead"}

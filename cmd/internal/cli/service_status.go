@@ -72,6 +72,7 @@ func (c *call) printStatus(s units.Status) {
 	if s.Unit.Name == "" {
 		return // a definition only
 	}
+	c.printHealth(s)
 	c.prose("Unit", unitLine(s.Unit))
 	if s.Unit.MainPID != 0 {
 		c.field("Main PID", fmt.Sprint(s.Unit.MainPID))
@@ -91,6 +92,30 @@ func (c *call) printStatus(s units.Status) {
 		name = ""
 	}
 	c.field("Logs", "journalctl -u "+s.Unit.Name)
+}
+
+// printHealth says what each probe says, and that there is none where that is
+// so: nothing is known then, which is not to be taken for well.
+func (c *call) printHealth(s units.Status) {
+	name := "Health"
+	for _, h := range s.Health {
+		text := h.Action + ": " + string(h.State)
+		if !h.Since.IsZero() {
+			text += fmt.Sprintf(" since %s; %s ago", c.when(h.Since), c.ago(h.Since))
+		}
+		text += ", " + printable(h.Probe)
+		if h.Says != "" {
+			text += ": " + printable(h.Says)
+		}
+		if h.Note != "" {
+			text += "; " + printable(h.Note)
+		}
+		c.prose(name, text)
+		name = ""
+	}
+	if len(s.Health) == 0 {
+		c.field(name, "no probe")
+	}
 }
 
 // since is when the service came into its state.

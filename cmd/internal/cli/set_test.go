@@ -71,6 +71,18 @@ func TestSet(t *testing.T) {
 			},
 		},
 		{
+			name: "health", id: core("new"), args: []string{"new", "--exec=/bin/db", "--health", "redis://", "--health-interval", "1s", "--health-timeout", "2s", "--health-grace", "3s",
+				"--health-failures", "4", "--health-successes", "5", "--credential", "pass=/etc/pass", "--health-credential", "pass",
+				"--on-unhealthy", "restart", "--unhealthy-restarts", "6", "--unhealthy-window", "7m", "--watchdog", "8s"},
+			stdout: "registered core/new; it starts at boot. To start it now: hero_proc service start new\n",
+			check: func(s units.Service) bool {
+				a := s.Actions[0]
+				return a.Health == "redis://" && a.HealthInterval == time.Second && a.HealthTimeout == 2*time.Second && a.HealthGrace == 3*time.Second &&
+					a.HealthFailures == 4 && a.HealthSuccesses == 5 && a.HealthCredential == "pass" &&
+					a.OnUnhealthy == "restart" && a.UnhealthyRestarts == 6 && a.UnhealthyWindow == 7*time.Minute && a.Watchdog == 8*time.Second
+			},
+		},
+		{
 			name: "a change of one that runs keeps the rest", id: core("hero_db"), args: []string{"hero_db", "--memory-max", "1G"},
 			stdout: "changed core/hero_db; it runs with its old definition until: hero_proc service restart hero_db\n",
 			check: func(s units.Service) bool {

@@ -19,8 +19,21 @@ type statusView struct {
 	Reason      string       `json:"reason"`
 	Remedy      string       `json:"remedy"`
 	Stale       bool         `json:"stale"`
+	HealthState string       `json:"health_state"`
+	Health      []probeView  `json:"health,omitempty"`
 	Unit        unitView     `json:"unit"`
 	Actions     []actionView `json:"actions,omitempty"`
+}
+
+// probeView is what the probe of an action's health says.
+type probeView struct {
+	Action    string    `json:"action"`
+	Probe     string    `json:"probe"`
+	State     string    `json:"state"`
+	Since     time.Time `json:"since,omitzero"`
+	Failures  uint32    `json:"failures"`
+	LastError string    `json:"last_error"`
+	Note      string    `json:"note"`
 }
 
 type actionView struct {
@@ -50,7 +63,10 @@ func viewStatus(s units.Status) statusView {
 	v := statusView{
 		Context: s.Context, Name: s.Name, Description: s.Description,
 		Wanted: string(s.Wanted), State: string(s.State), Reason: s.Reason, Remedy: s.Remedy, Stale: s.Stale,
-		Unit: viewUnit(s.Unit), Actions: []actionView{},
+		HealthState: string(s.HealthState), Unit: viewUnit(s.Unit), Actions: []actionView{},
+	}
+	for _, h := range s.Health {
+		v.Health = append(v.Health, probeView{h.Action, h.Probe, string(h.State), h.Since.UTC(), h.Failures, h.Says, h.Note})
 	}
 	for _, a := range s.Actions {
 		v.Actions = append(v.Actions, actionView{a.Name, viewUnit(a.Unit)})

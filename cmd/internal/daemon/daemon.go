@@ -25,6 +25,7 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/store"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/journal"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/supervisor"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/systemd"
 )
@@ -108,7 +109,7 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	}
 	sup := supervisor.New(supervisor.Options{
 		Store: db, Systemd: manager, Journal: systemJournal{logger}, Past: journal.Reader{}, Queue: queue,
-		Notify: notify, Watchdog: watchdog, Policy: settings.policy, Found: found,
+		Notify: notify, Watchdog: watchdog, Policy: settings.policy, Ask: ask, Found: found,
 		Version: version, Logger: logger, Now: time.Now,
 	})
 	if err := sup.Load(ctx); err != nil {
@@ -167,6 +168,12 @@ func unusable(err error) units.Event {
 // crashed by any message of any local user.
 func dial(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
 	return wire.Dial(ctx, "", wire.MaxMessage, append(opts, dbus.WithContext(ctx))...)
+}
+
+// ask asks a probe that needs nothing but the network.
+func ask(ctx context.Context, check units.HealthCheck) (well bool, says string) {
+	a := probe.Try(ctx, probe.Question{Probe: check.Probe, Status: int(check.Status), Match: check.Match})
+	return a.State == probe.Ready, a.Says
 }
 
 // notify tells systemd a state: sd_notify(3). Without a service manager it does nothing.

@@ -1,9 +1,7 @@
-// Package probe asks a program whether it is ready: package units says what
-// there is to be asked, this package does it.
+// Package probe is the program hero_proc_probe, which asks a program whether
+// it is ready until the answer is final, or once how it is. How that is asked,
+// and what an answer means, package units/probe knows.
 //
-// What lives here is the I/O of each kind of probe, one file a kind, what an
-// answer means (a pure function, beside it), and the program hero_proc_probe,
-// which asks until the answer is final. What never may: a secret in an answer,
-// or anything that makes the program slow to start. It runs at every start of
-// a service that has a probe.
+// What never may live here: a secret in what it says, or anything that makes
+// it slow to start.
 package probe

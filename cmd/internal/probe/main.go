@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe"
 )
 
 // Env is what the program has from outside.
@@ -25,8 +26,8 @@ type Env struct {
 
 const usage = `Usage: hero_proc_probe [OPTION]... PROBE
 
-Asks a program whether it is ready, until it is. systemd runs it for services
-that have a probe; see hero_proc_probe(8).
+Asks a program whether it is ready, until it is; or once, how it is. systemd runs
+it for services that have a probe; see hero_proc_probe(8).
 
 PROBE is one of:
 `
@@ -38,6 +39,8 @@ func Main(ctx context.Context, args []string, env Env) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp), err == nil && c.version:
 		return units.ExitDone
+	case err == nil && c.once:
+		err = c.ask(ctx)
 	case err == nil:
 		err = c.wait(ctx, env)
 	}
@@ -55,9 +58,10 @@ func Main(ctx context.Context, args []string, env Env) int {
 
 // call is what the arguments ask for.
 type call struct {
-	question          Question
+	question          probe.Question
 	interval, timeout time.Duration
 	credential        string
+	once              bool
 	version           bool
 }
 
@@ -70,6 +74,7 @@ func parse(args []string, env Env) (call, error) {
 	flags.IntVar(&c.question.Status, "status", 0, "the `STATUS` of HTTP that is ready (any from 200 to 399)")
 	flags.StringVar(&c.question.Match, "match", "", "`TEXT` that the body of an answer of HTTP has to have")
 	flags.StringVar(&c.credential, "credential", "", "the `NAME` under $CREDENTIALS_DIRECTORY of the password for Redis")
+	flags.BoolVar(&c.once, "once", false, "ask once, and be content with any answer")
 	flags.BoolVar(&c.version, "version", false, "print the version")
 	err := flags.Parse(args)
 	switch {
@@ -112,11 +117,34 @@ func readCredential(dir, name string) (string, error) {
 	secret := strings.TrimRight(string(data), "\r\n")
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("the credential %q can't be read: %s", name, cause(err))
+		return "", fmt.Errorf("the credential %q can't be read: %s", name, probe.Cause(err))
 	case secret == "":
 		return "", fmt.Errorf("the credential %q is empty", name)
 	}
 	return secret, nil
+}
+
+// tryTimeout is how long one of several tries may wait for a network. A command
+// may take all the time that there is.
+const tryTimeout = 5 * time.Second
+
+func (c call) try(ctx context.Context) probe.Answer {
+	if c.question.Kind != units.ProbeExec {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, tryTimeout)
+		defer cancel()
+	}
+	return probe.Try(ctx, c.question)
+}
+
+// ask asks once. The answer alone is said: who asks knows the question.
+func (c call) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if a := probe.Try(ctx, c.question); a.State != probe.Ready {
+		return errors.New(a.Says)
+	}
+	return nil
 }
 
 // wait asks. What it waits for is the unit's status meanwhile. When ctx ends,
@@ -135,19 +163,19 @@ func (c call) wait(ctx context.Context, env Env) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	told := false
-	o := wait(asking, c.interval, func(ctx context.Context) Answer { return Try(ctx, c.question) }, func(a Answer) {
-		if a.State == NotYet {
+	o := wait(asking, c.interval, c.try, func(a probe.Answer) {
+		if a.State == probe.NotYet {
 			told = true
 			env.Notify(fmt.Sprintf("STATUS=waiting for %s: %s", c.question, a.Says))
 		}
 	})
 	switch {
-	case o.State == Ready:
+	case o.State == probe.Ready:
 		if told {
 			env.Notify("STATUS=")
 		}
 		return nil
-	case o.State == Never:
+	case o.State == probe.Never:
 		return fmt.Errorf("%s: %s", c.question, o.Says)
 	case ctx.Err() != nil && inUnit:
 		return whileStopping(alive, env)

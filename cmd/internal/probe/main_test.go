@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe/probetest"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
@@ -47,6 +49,26 @@ func TestMainSaysWhatItWaitsFor(t *testing.T) {
 	}
 }
 
+// Asked once, it says no more than the answer.
+func TestMainOnce(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		probe string
+		exit  int
+		says  []string
+	}{
+		{"exec:true", 0, nil},
+		{"exec:sh -c 'echo not yet; exit 3'", 1, []string{"STATUS=not ready: exit status 3: not yet"}},
+		{"exec:/nonexistent", 1, []string{"STATUS=not ready: it can't be executed: no such file or directory"}},
+		{"exec:sleep 1000", 1, []string{"STATUS=not ready: it had not ended"}},
+	} {
+		exit, stdout, _, states := program(t, nil, "--once", "--timeout=200ms", tt.probe)
+		if exit != tt.exit || stdout != "" || !reflect.DeepEqual(states, tt.says) {
+			t.Errorf("%s: exit %d, %q, %q; want %d, %q", tt.probe, exit, stdout, states, tt.exit, tt.says)
+		}
+	}
+}
+
 func TestMainFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -55,7 +77,7 @@ func TestMainFails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db := redis(t, map[string]string{
+	db := probetest.Redis(t, map[string]string{
 		"AUTH hunter2": "+OK\r\n", "AUTH hunter3": "-ERR unknown command `AUTH`, with args beginning with: `hunter3`\r\n",
 		"PING": "-LOADING soon\r\n",
 	})
@@ -73,7 +95,7 @@ func TestMainFails(t *testing.T) {
 		{"in time", nil, []string{"--timeout=100ms", "--interval=10ms", "unix:/nonexistent"}, `unix:/nonexistent after \d+ms and \d+ tries: no such file or directory`},
 		{"at once", nil, []string{"exec:/nonexistent"}, `exec:/nonexistent: it can't be executed: no such file or directory`},
 		{"with the right password", environ, []string{"--timeout=100ms", "--interval=10ms", "--credential=good", db}, `redis\+unix:\S+ after 100ms and \d+ tries: LOADING soon`},
-		{"with a wrong password", environ, []string{"--credential=wrong", db}, `redis\+unix:\S+: it takes no password \(ERR\); ready_credential names one`},
+		{"with a wrong password", environ, []string{"--credential=wrong", db}, `redis\+unix:\S+: it takes no password \(ERR\), and is sent one`},
 		{"with an empty password", environ, []string{"--credential=empty", db}, `the credential "empty" is empty`},
 		{"with no such password", environ, []string{"--credential=none", db}, `the credential "none" can't be read: no such file or directory`},
 		{"with a password from elsewhere", environ, []string{"--credential=../good", db}, `the unit has no credential "../good"`},
@@ -190,7 +212,7 @@ func TestParseTakesWhatAUnitHas(t *testing.T) {
 				t.Fatal(err)
 			}
 			c, err := parse(argv[1:], Env{Getenv: func(name string) string { return environ[name] }})
-			want := call{interval: units.DefaultReadyInterval, timeout: units.DefaultReadyTimeout, question: Question{Probe: p}}
+			want := call{interval: units.DefaultReadyInterval, timeout: units.DefaultReadyTimeout, question: probe.Question{Probe: p}}
 			switch p.Kind {
 			case units.ProbeHTTP:
 				want.question.Status, want.question.Match = 204, "--x $y; z"

@@ -6,32 +6,34 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe"
 )
 
 // outcome is how a wait has ended.
 type outcome struct {
-	Answer // the last one
-	tries  int
-	took   time.Duration
+	probe.Answer // the last one
+	tries        int
+	took         time.Duration
 }
 
 // wait asks until the answer is final or ctx ends. It tells each answer that
 // is not what the one before was.
-func wait(ctx context.Context, interval time.Duration, ask func(context.Context) Answer, tell func(Answer)) outcome {
+func wait(ctx context.Context, interval time.Duration, ask func(context.Context) probe.Answer, tell func(probe.Answer)) outcome {
 	began := time.Now()
 	var o outcome
 	for {
 		o.tries++
 		a := ask(ctx)
 		// A try that was cut short says less than the one before it.
-		if a.State != NotYet || !over(ctx) || o.tries == 1 {
+		if a.State != probe.NotYet || !over(ctx) || o.tries == 1 {
 			if a != o.Answer {
 				tell(a)
 			}
 			o.Answer = a
 		}
 		o.took = time.Since(began)
-		if a.State != NotYet || over(ctx) {
+		if a.State != probe.NotYet || over(ctx) {
 			return o
 		}
 		pause := time.NewTimer(interval)

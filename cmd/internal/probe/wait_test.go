@@ -8,11 +8,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe"
 )
 
 // script gives the answers in turn, the last one for ever. Each takes its time.
-func script(takes time.Duration, answers ...Answer) func(context.Context) Answer {
-	return func(ctx context.Context) Answer {
+func script(takes time.Duration, answers ...probe.Answer) func(context.Context) probe.Answer {
+	return func(ctx context.Context) probe.Answer {
 		a := answers[0]
 		if len(answers) > 1 {
 			answers = answers[1:]
@@ -21,35 +23,35 @@ func script(takes time.Duration, answers ...Answer) func(context.Context) Answer
 		case <-time.After(takes):
 			return a
 		case <-ctx.Done():
-			return Answer{NotYet, "cut short"}
+			return probe.Answer{State: probe.NotYet, Says: "cut short"}
 		}
 	}
 }
 
 func TestWait(t *testing.T) {
 	t.Parallel()
-	refused, loading, wrong, pong := Answer{NotYet, "refused"}, Answer{NotYet, "loading"}, Answer{Never, "wrong"}, Answer{Ready, "PONG"}
+	refused, loading, wrong, pong := probe.Answer{State: probe.NotYet, Says: "refused"}, probe.Answer{State: probe.NotYet, Says: "loading"}, probe.Answer{State: probe.Never, Says: "wrong"}, probe.Answer{State: probe.Ready, Says: "PONG"}
 	for _, tt := range []struct {
 		name    string
 		takes   time.Duration
-		answers []Answer
+		answers []probe.Answer
 		want    outcome
-		told    []Answer
+		told    []probe.Answer
 	}{
-		{"ready at once", 0, []Answer{pong}, outcome{pong, 1, 0}, []Answer{pong}},
-		{"ready later; each news once", 0, []Answer{refused, refused, loading, loading, pong}, outcome{pong, 5, 4 * time.Second}, []Answer{refused, loading, pong}},
-		{"never", 0, []Answer{refused, wrong}, outcome{wrong, 2, time.Second}, []Answer{refused, wrong}},
-		{"not in time", 0, []Answer{refused}, outcome{refused, 10, 9500 * time.Millisecond}, []Answer{refused}},
-		{"not in time, with the last try cut short", 4 * time.Second, []Answer{loading}, outcome{loading, 2, 9500 * time.Millisecond}, []Answer{loading}},
-		{"not even one answer in time", time.Minute, []Answer{loading}, outcome{Answer{NotYet, "cut short"}, 1, 9500 * time.Millisecond}, []Answer{{NotYet, "cut short"}}},
+		{"ready at once", 0, []probe.Answer{pong}, outcome{pong, 1, 0}, []probe.Answer{pong}},
+		{"ready later; each news once", 0, []probe.Answer{refused, refused, loading, loading, pong}, outcome{pong, 5, 4 * time.Second}, []probe.Answer{refused, loading, pong}},
+		{"never", 0, []probe.Answer{refused, wrong}, outcome{wrong, 2, time.Second}, []probe.Answer{refused, wrong}},
+		{"not in time", 0, []probe.Answer{refused}, outcome{refused, 10, 9500 * time.Millisecond}, []probe.Answer{refused}},
+		{"not in time, with the last try cut short", 4 * time.Second, []probe.Answer{loading}, outcome{loading, 2, 9500 * time.Millisecond}, []probe.Answer{loading}},
+		{"not even one answer in time", time.Minute, []probe.Answer{loading}, outcome{probe.Answer{State: probe.NotYet, Says: "cut short"}, 1, 9500 * time.Millisecond}, []probe.Answer{{State: probe.NotYet, Says: "cut short"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
 				defer cancel()
-				var told []Answer
-				got := wait(ctx, time.Second, script(tt.takes, tt.answers...), func(a Answer) { told = append(told, a) })
+				var told []probe.Answer
+				got := wait(ctx, time.Second, script(tt.takes, tt.answers...), func(a probe.Answer) { told = append(told, a) })
 				if got != tt.want || !reflect.DeepEqual(told, tt.told) {
 					t.Errorf("it was %+v, and told %+v; want %+v and %+v", got, told, tt.want, tt.told)
 				}

@@ -12,6 +12,9 @@ const (
 	startJob   = "start"
 	stopJob    = "stop"
 	restartJob = "restart"
+	// tryRestartJob is a restartJob of a unit that is up, else a nopJob.
+	tryRestartJob = "try-restart"
+	nopJob        = "nop"
 )
 
 type job struct {
@@ -31,6 +34,11 @@ type transaction map[*unit]string
 // queue makes the jobs of a call, all or none.
 func (s *Systemd) queue(u *unit, kind, mode string) (*job, *dbus.Error) {
 	tx := make(transaction)
+	if kind == tryRestartJob {
+		if kind = restartJob; u.idle() {
+			kind = nopJob
+		}
+	}
 	if err := s.pull(tx, u, kind); err != nil {
 		return nil, err
 	}
@@ -68,6 +76,9 @@ func (s *Systemd) pull(tx transaction, u *unit, kind string) *dbus.Error {
 		return failed(systemdName+".NoSuchUnit", "Unit "+u.name+" not found.")
 	}
 	tx[u] = kind
+	if kind == nopJob {
+		return nil
+	}
 	if kind != stopJob {
 		for _, name := range get[[]string](u, "Requires") {
 			if other := s.units[name]; other.load != "loaded" || other.idle() || other.sub == "auto-restart" {
@@ -131,6 +142,8 @@ func (s *Systemd) schedule() {
 	for j := s.next(); j != nil; j = s.next() {
 		j.running = true
 		switch u := j.unit; {
+		case j.kind == nopJob:
+			s.finish(u, "done")
 		case j.kind == stopJob:
 			s.halt(u, stopJob)
 			s.finish(u, "done")

@@ -21,6 +21,7 @@ func (s *Systemd) methods() map[string]any {
 		"StartUnit":           s.jobMethod("StartUnit", startJob),
 		"StopUnit":            s.jobMethod("StopUnit", stopJob),
 		"RestartUnit":         s.jobMethod("RestartUnit", restartJob),
+		"TryRestartUnit":      s.jobMethod("TryRestartUnit", tryRestartJob),
 		"RefUnit":             s.refUnit,
 		"UnrefUnit":           s.unrefUnit,
 		"ResetFailedUnit":     s.resetFailedUnit,
@@ -275,15 +276,15 @@ func (s *Systemd) check(d definition) (map[string]dbus.Variant, *dbus.Error) {
 var unitProperties = map[string]string{
 	"AddRef": "b", "Description": "s", "Slice": "s",
 	"Requires": "as", "Wants": "as", "After": "as", "Conflicts": "as", "PartOf": "as",
-	"StartLimitIntervalUSec": "t", "StartLimitBurst": "u",
+	"StartLimitIntervalUSec": "t", "StartLimitBurst": "u", "CollectMode": "s",
 }
 
 var serviceProperties = map[string]string{
 	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)", "RemainAfterExit": "b", "NotifyAccess": "s",
-	"Restart": "s", "RestartUSec": "t", "TimeoutStartUSec": "t", "TimeoutStopUSec": "t", "KillSignal": "i",
+	"Restart": "s", "RestartUSec": "t", "TimeoutStartUSec": "t", "TimeoutStopUSec": "t", "KillSignal": "i", "WatchdogUSec": "t", "SuccessExitStatus": "(aiai)",
 	"Environment": "as", "LoadCredential": "a(ss)", "StateDirectory": "as", "StateDirectoryMode": "u", "User": "s", "Group": "s", "WorkingDirectory": "s",
 	"MemoryMax": "t", "CPUQuotaPerSecUSec": "t", "TasksMax": "t", "LimitNOFILE": "t",
-	"LogRateLimitIntervalUSec": "t", "LogRateLimitBurst": "u", "LogExtraFields": "aay",
+	"LogRateLimitIntervalUSec": "t", "LogRateLimitBurst": "u", "LogExtraFields": "aay", "LogLevelMax": "i", "StandardOutput": "s", "StandardError": "s",
 }
 
 // getProperty is for the Manager alone.

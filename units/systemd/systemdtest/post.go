@@ -54,6 +54,20 @@ func (s *Systemd) post(u *unit) {
 	}
 }
 
+// probes is what the prober, as a unit of its own, executes, and what it says of
+// that: it can be asked about true and false here, and about nothing else.
+func (s *Systemd) probes(u *unit, argv []string) []string {
+	p, err := units.ParseProbe(argv[len(argv)-1])
+	if err != nil || p.Kind != units.ProbeExec {
+		s.t.Errorf("the prober of %s can't work with %q: %v", u.name, argv, err)
+		return argv
+	}
+	if path.Base(p.Command[0]) == "false" {
+		u.said = units.NotReady + "exit status 1"
+	}
+	return p.Command
+}
+
 // posted is the end of ExecStartPost=. If it failed, the process is ended.
 func (s *Systemd) posted(u *unit, result string) {
 	if result == "success" && u.pid != 0 {

@@ -107,6 +107,16 @@ func (u *unit) argv(property string) []string {
 	return nil
 }
 
+// succeeds says that a status is one of SuccessExitStatus=, (aiai).
+func (u *unit) succeeds(status int32) bool {
+	lists := get[[]any](u, "SuccessExitStatus")
+	if len(lists) == 0 {
+		return false
+	}
+	statuses, _ := lists[0].([]int32)
+	return slices.Contains(statuses, status)
+}
+
 // loadUnit makes a unit of a definition.
 func (s *Systemd) loadUnit(name string, properties map[string]dbus.Variant, client string) *unit {
 	u := s.unit(name)
@@ -150,7 +160,8 @@ func (s *Systemd) collect() {
 		}
 	}
 	for _, u := range s.units {
-		if u.active != "inactive" || u.job != nil || len(u.pins) > 0 {
+		failed := u.active == "failed" && get[string](u, "CollectMode") == "inactive-or-failed"
+		if u.active != "inactive" && !failed || u.job != nil || len(u.pins) > 0 {
 			keep(u)
 		}
 	}
@@ -215,6 +226,9 @@ func (s *Systemd) begin(u *unit) {
 	s.write(u, units.EntryStarting, jobType(startJob))
 
 	argv, kind := u.argv("ExecStart"), get[string](u, "Type")
+	if argv[0] == transient.Prober {
+		argv = s.probes(u, argv)
+	}
 	program := filepath.Base(argv[0])
 	if timeout := u.microseconds("TimeoutStartUSec", 90*time.Second); kind != "oneshot" || u.properties["TimeoutStartUSec"].Value() != nil {
 		s.later(u, timeout, func() {
@@ -273,6 +287,14 @@ func (s *Systemd) up(u *unit) {
 	s.set(u, "active", "running")
 	s.write(u, units.EntryStarted, jobType(startJob))
 	s.finish(u, "done")
+	// No program here sends WATCHDOG=1.
+	if d := u.microseconds("WatchdogUSec", 0); d > 0 {
+		s.later(u, d, func() {
+			if u.pid != 0 {
+				s.exit(u, end{dumped, 6, "watchdog"})
+			}
+		})
+	}
 }
 
 // exit is the end of a unit's process.
@@ -280,6 +302,9 @@ func (s *Systemd) exit(u *unit, e end) {
 	starting := u.sub == "start"
 	if starting && e.result == "success" && get[string](u, "Type") == "notify" {
 		e.result = "protocol"
+	}
+	if e.code == exited && u.succeeds(e.status) {
+		e.result = "success"
 	}
 	u.pid, u.code, u.status, u.result, u.exitedAt = 0, e.code, e.status, e.result, time.Now()
 	s.writeExit(u)

@@ -1,17 +1,17 @@
 package probe
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/probe/probetest"
 )
 
 func question(t *testing.T, text string) Question {
@@ -57,7 +57,12 @@ func TestTryConnect(t *testing.T) {
 	wantAnswer(t, question(t, "unix:"+socket), Answer{Ready, "it accepts connections"})
 	s.(*net.UnixListener).SetUnlinkOnClose(false)
 	s.Close()
-	wantAnswer(t, question(t, "unix:"+socket), Answer{NotYet, "connection refused"}) // a stale one
+	// A stale one. A program that another test is starting may hold the
+	// listener for a moment longer.
+	for Try(t.Context(), question(t, "unix:"+socket)).State == Ready {
+		runtime.Gosched()
+	}
+	wantAnswer(t, question(t, "unix:"+socket), Answer{NotYet, "connection refused"})
 }
 
 func TestTryHTTP(t *testing.T) {
@@ -89,54 +94,17 @@ func TestTryHTTP(t *testing.T) {
 	wantAnswer(t, question(t, "http://127.0.0.1:1"), Answer{NotYet, "connection refused"})
 }
 
-// redis answers each command, its words joined by blanks, with a reply.
-func redis(t *testing.T, replies map[string]string) string {
-	t.Helper()
-	l := listen(t, "unix", filepath.Join(t.TempDir(), "s"))
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				r := bufio.NewReader(conn)
-				for {
-					var n, size int
-					if _, err := fmt.Fscanf(r, "*%d\r\n", &n); err != nil {
-						return
-					}
-					words := make([]string, n)
-					for i := range words {
-						if _, err := fmt.Fscanf(r, "$%d\r\n", &size); err != nil {
-							return
-						}
-						word := make([]byte, size+2)
-						if _, err := io.ReadFull(r, word); err != nil {
-							return
-						}
-						words[i] = string(word[:size])
-					}
-					io.WriteString(conn, replies[strings.Join(words, " ")])
-				}
-			}()
-		}
-	}()
-	return "redis+unix:" + l.Addr().String()
-}
-
 func TestTryRedis(t *testing.T) {
 	t.Parallel()
 	with := func(password string) func(*Question) { return func(q *Question) { q.Password = password } }
-	open := question(t, redis(t, map[string]string{"PING": "+PONG\r\n"}))
+	open := question(t, probetest.Redis(t, map[string]string{"PING": "+PONG\r\n"}))
 	wantAnswer(t, open, Answer{Ready, "PONG"})
-	wantAnswer(t, question(t, redis(t, map[string]string{"PING": "$4\r\nPONG\r\n"})), Answer{Ready, "PONG"})
-	wantAnswer(t, question(t, redis(t, map[string]string{"PING": "-LOADING soon\r\n"})), Answer{NotYet, "LOADING soon"})
-	wantAnswer(t, question(t, redis(t, map[string]string{"PING": strings.Repeat("x", 1000)})), Answer{NotYet, "its answer is not one of Redis"})
-	closed := question(t, redis(t, map[string]string{"AUTH a b": "+OK\r\n", "PING": "+PONG\r\n", "AUTH no": "-WRONGPASS a b\r\n"}))
+	wantAnswer(t, question(t, probetest.Redis(t, map[string]string{"PING": "$4\r\nPONG\r\n"})), Answer{Ready, "PONG"})
+	wantAnswer(t, question(t, probetest.Redis(t, map[string]string{"PING": "-LOADING soon\r\n"})), Answer{NotYet, "LOADING soon"})
+	wantAnswer(t, question(t, probetest.Redis(t, map[string]string{"PING": strings.Repeat("x", 1000)})), Answer{NotYet, "its answer is not one of Redis"})
+	closed := question(t, probetest.Redis(t, map[string]string{"AUTH a b": "+OK\r\n", "PING": "+PONG\r\n", "AUTH no": "-WRONGPASS a b\r\n"}))
 	wantAnswer(t, closed.with(with("a b")), Answer{Ready, "PONG"})
-	wantAnswer(t, closed.with(with("no")), Answer{Never, "it refuses the password that ready_credential names (WRONGPASS)"})
+	wantAnswer(t, closed.with(with("no")), Answer{Never, "it refuses the password that the credential has (WRONGPASS)"})
 
 	l := listen(t, "tcp", "127.0.0.1:0")
 	go func() {

@@ -86,9 +86,9 @@ func judgeAuth(reply string) Answer {
 	case code == "LOADING" || code == "BUSY" || code == "MASTERDOWN":
 		return Answer{NotYet, code}
 	case code == "WRONGPASS" || strings.Contains(reply, "invalid password"):
-		return Answer{Never, fmt.Sprintf("it refuses the password that ready_credential names (%s)", code)}
+		return Answer{Never, fmt.Sprintf("it refuses the password that the credential has (%s)", code)}
 	case code != "":
-		return Answer{Never, fmt.Sprintf("it takes no password (%s); ready_credential names one", code)}
+		return Answer{Never, fmt.Sprintf("it takes no password (%s), and is sent one", code)}
 	default:
 		return unreachable(errNoReply)
 	}
@@ -99,7 +99,7 @@ func judgePing(reply string) Answer {
 	text := line(strings.TrimPrefix(reply, "-"))
 	switch code := codeOf(reply); code {
 	case "NOAUTH":
-		return Answer{Never, "it wants a password (NOAUTH); ready_credential has to name one"}
+		return Answer{Never, "it wants a password (NOAUTH); name its credential by ready_credential or health_credential"}
 	case "NOPERM", "DENIED":
 		return Answer{Never, "it refuses to answer: " + text}
 	case "":

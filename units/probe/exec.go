@@ -35,7 +35,7 @@ func judgeCommand(err error, printed string) Answer {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it has left something behind that prints
 		return Answer{Ready, "exit status 0"}
 	case !errors.As(err, &exit):
-		return Answer{Never, "it can't be executed: " + cause(err)}
+		return Answer{Never, "it can't be executed: " + Cause(err)}
 	case printed == "":
 		return Answer{NotYet, exit.String()}
 	default:

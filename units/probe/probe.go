@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"time"
 	"unicode"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -39,18 +38,11 @@ type Answer struct {
 	Says  string
 }
 
-// tryTimeout is how long one try may wait for a network. A command may take
-// all the time that there is.
-const tryTimeout = 5 * time.Second
-
-// Try asks once.
+// Try asks once, for as long as ctx has.
 func Try(ctx context.Context, q Question) Answer {
-	if q.Kind == units.ProbeExec {
-		return askCommand(ctx, q)
-	}
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
 	switch q.Kind {
+	case units.ProbeExec:
+		return askCommand(ctx, q)
 	case units.ProbeHTTP:
 		return askHTTP(ctx, q)
 	case units.ProbeRedis:
@@ -62,17 +54,17 @@ func Try(ctx context.Context, q Question) Answer {
 
 // unreachable is the answer when the network gave none: the program may
 // listen later.
-func unreachable(err error) Answer { return Answer{NotYet, cause(err)} }
+func unreachable(err error) Answer { return Answer{NotYet, Cause(err)} }
 
-// cause is the innermost reason, since those around it only say what was asked.
-func cause(err error) string {
+// Cause is the innermost reason, since those around it only say what was asked.
+func Cause(err error) string {
 	var errno syscall.Errno
 	var dns *net.DNSError
 	var timeout interface{ Timeout() bool }
 	var get *url.Error
 	switch {
 	case errors.As(err, &get) && get.Err != nil:
-		return cause(get.Err) // without the URL, whose query may be a secret
+		return Cause(get.Err) // without the URL, whose query may be a secret
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -58,10 +58,10 @@ func TestJudgeAuth(t *testing.T) {
 		{"-LOADING Redis is loading the dataset in memory", Answer{NotYet, "LOADING"}},
 		{"-BUSY Redis is busy running a script", Answer{NotYet, "BUSY"}},
 		{"-MASTERDOWN Link with MASTER is down", Answer{NotYet, "MASTERDOWN"}},
-		{"-WRONGPASS invalid username-password pair or user is disabled.", Answer{Never, "it refuses the password that ready_credential names (WRONGPASS)"}},
-		{"-ERR invalid password", Answer{Never, "it refuses the password that ready_credential names (ERR)"}},
-		{"-ERR AUTH <password> called without any password configured for the default user.", Answer{Never, "it takes no password (ERR); ready_credential names one"}},
-		{"-ERR unknown command `AUTH`, with args beginning with: `hunter2`", Answer{Never, "it takes no password (ERR); ready_credential names one"}},
+		{"-WRONGPASS invalid username-password pair or user is disabled.", Answer{Never, "it refuses the password that the credential has (WRONGPASS)"}},
+		{"-ERR invalid password", Answer{Never, "it refuses the password that the credential has (ERR)"}},
+		{"-ERR AUTH <password> called without any password configured for the default user.", Answer{Never, "it takes no password (ERR), and is sent one"}},
+		{"-ERR unknown command `AUTH`, with args beginning with: `hunter2`", Answer{Never, "it takes no password (ERR), and is sent one"}},
 		{"HTTP/1.1 400 hunter2", Answer{NotYet, "its answer is not one of Redis"}},
 		{"-hunter2", Answer{NotYet, "its answer is not one of Redis"}},
 		{"", Answer{NotYet, "its answer is not one of Redis"}},
@@ -84,7 +84,7 @@ func TestJudgePing(t *testing.T) {
 		{"-MASTERDOWN Link with MASTER is down", Answer{NotYet, "MASTERDOWN Link with MASTER is down"}},
 		{"-MISCONF Redis is configured to save RDB snapshots", Answer{NotYet, "MISCONF Redis is configured to save RDB snapshots"}},
 		{"-ERR something else", Answer{NotYet, "ERR something else"}},
-		{"-NOAUTH Authentication required.", Answer{Never, "it wants a password (NOAUTH); ready_credential has to name one"}},
+		{"-NOAUTH Authentication required.", Answer{Never, "it wants a password (NOAUTH); name its credential by ready_credential or health_credential"}},
 		{"-NOPERM this user has no permissions", Answer{Never, "it refuses to answer: NOPERM this user has no permissions"}},
 		{"-DENIED Redis is running in protected mode", Answer{Never, "it refuses to answer: DENIED Redis is running in protected mode"}},
 		{"+OK", Answer{NotYet, "its answer is not one of Redis"}},
@@ -139,7 +139,7 @@ func TestCause(t *testing.T) {
 		{&url.Error{Op: "Get", URL: "http://x/?token=hunter2", Err: errors.New("odd")}, "odd"},
 		{errors.New("of another kind\nand more"), "of another kind"},
 	} {
-		if got := cause(tt.err); got != tt.want {
+		if got := Cause(tt.err); got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.err, got, tt.want)
 		}
 	}

@@ -17,7 +17,7 @@ const maxBody = 1 << 20
 func askHTTP(ctx context.Context, q Question) Answer {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, q.URL, nil)
 	if err != nil {
-		return Answer{Never, "it can't be asked: " + cause(err)}
+		return Answer{Never, "it can't be asked: " + Cause(err)}
 	}
 	request.Header.Set("User-Agent", "hero_proc_probe")
 	client := http.Client{
