@@ -155,6 +155,8 @@ func TestOverSSH(t *testing.T) {
 	g.set("web", sleeper, "--now")
 	enter, err := g.Command(g.ctx, "systemd-stdio-bridge")
 	g.must(err)
+	shell, err := g.Command(g.ctx, "sh", "-c")
+	g.must(err)
 	nobody, err := g.Command(g.ctx, append(asNobody, "systemd-stdio-bridge")...)
 	g.must(err)
 	dir := t.TempDir()
@@ -163,11 +165,12 @@ func TestOverSSH(t *testing.T) {
 # ssh -xT -- USER@HOST COMMAND
 case "$*" in
 "-xT -- root@hero systemd-stdio-bridge") exec %s ;;
+"-xT -- root@hero 'journalctl' "*) shift 3; exec %s "$*" ;; # as sshd: to a shell
 "-xT -- nobody@hero systemd-stdio-bridge") exec %s ;;
 esac
 echo "ssh: Could not resolve hostname $3: Name or service not known" >&2
 exit 255
-`, strings.Join(enter.Args, " "), strings.Join(nobody.Args, " ")), 0o755))
+`, strings.Join(enter.Args, " "), strings.Join(shell.Args, " "), strings.Join(nobody.Args, " ")), 0o755))
 	program, err := g.Command(g.ctx, "cat", "/usr/bin/hero_proc")
 	g.must(err)
 	file, err := os.OpenFile(cli, os.O_CREATE|os.O_WRONLY, 0o755)
@@ -193,6 +196,11 @@ exit 255
 	}
 	if g.prop("hero-core-web.service", "InvocationID") == before {
 		t.Error("the restart over ssh restarted nothing")
+	}
+	for _, args := range [][]string{{"service", "logs", "web", "--since", "1d", "-n", "5"}, {"job", "logs", "1"}} {
+		if out, err := call(append([]string{"-H", "root@hero"}, args...)...); err != nil || !strings.Contains(out, "Started hero-core-web.service") {
+			t.Errorf("%v over ssh: %v\n%s", args, err, out)
+		}
 	}
 	if out, err := call("-H", "nobody@hero", "service", "list"); err != nil || !strings.Contains(out, "core/web") {
 		t.Errorf("nobody may not list over ssh: %v\n%s", err, out)
