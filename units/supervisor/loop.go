@@ -10,9 +10,9 @@ import (
 // resyncRetry is how long after a failed resync the next one is tried.
 const resyncRetry = time.Second
 
-// upkeep is how often the loop looks after the store when nobody asks it to
-// be awake more often.
-const upkeep = time.Minute
+// beat is how often the loop looks after itself when nobody asks it to be
+// awake more often.
+const beat = time.Minute
 
 // resyncTimeout bounds one reading of all units: the loop has to come round
 // for the watchdog.
@@ -36,9 +36,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Notify("READY=1\nSTATUS=" + summary)
 	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
 
-	interval := upkeep
+	s.tasks.Go(s.upkeep)
+	interval := beat
 	if s.Watchdog > 0 {
-		interval = min(upkeep, s.Watchdog/2)
+		interval = min(beat, s.Watchdog/2)
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -82,9 +83,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Notify("WATCHDOG=1")
 			}
 			s.history.retry(ctx)
-			if err := s.Store.BackUpIfChanged(ctx); err != nil {
-				s.Logger.Warn("cannot back up the store, trying again later", "error", err)
-			}
 		}
 	}
 }
