@@ -10,9 +10,9 @@ import (
 // resyncRetry is how long after a failed resync the next one is tried.
 const resyncRetry = time.Second
 
-// beat is how often the loop looks after itself when nobody asks it to be
-// awake more often.
-const beat = time.Minute
+// upkeep is how often the loop looks after the history when nobody asks it to
+// be awake more often.
+const upkeep = time.Minute
 
 // resyncTimeout bounds one reading of all units: the loop has to come round
 // for the watchdog.
@@ -36,10 +36,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Notify("READY=1\nSTATUS=" + summary)
 	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
 
-	s.tasks.Go(s.upkeep)
-	interval := beat
+	s.tasks.Go(s.keepStore)
+	interval := upkeep
 	if s.Watchdog > 0 {
-		interval = min(beat, s.Watchdog/2)
+		interval = min(upkeep, s.Watchdog/2)
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -18,9 +18,9 @@ const (
 	retainEvery = 10 * time.Minute
 )
 
-// upkeep looks after the store, beside the main loop, as all of it may take as
+// keepStore looks after the store, beside the main loop, as all of it may take as
 // long as the disk likes. It ends with the supervisor's life.
-func (s *Supervisor) upkeep() {
+func (s *Supervisor) keepStore() {
 	ctx := s.life
 	room, backup, retain := time.NewTicker(roomEvery), time.NewTicker(backupEvery), time.NewTicker(retainEvery)
 	defer room.Stop()
