@@ -47,7 +47,8 @@ TIMEOUT ?= 40m
 # What set-up looks for (a command or a file), and the Debian package that has
 # it. dbus-daemon is for the private buses of the tests.
 NEEDED := gcc:gcc /usr/include/stdio.h:libc6-dev gzip:gzip dbus-daemon:dbus \
-	systemd-nspawn:systemd-container mmdebstrap:mmdebstrap lintian:lintian rpm:rpm
+	systemd-nspawn:systemd-container mmdebstrap:mmdebstrap lintian:lintian rpm:rpm \
+	mkfs.ext4:e2fsprogs qemu-system-x86_64:qemu-system-x86
 ifdef CROSS
 NEEDED += $(CROSS)-gcc:gcc-$(subst _,-,$(RPMARCH))-linux-gnu \
 	/usr/$(CROSS)/include/stdio.h:libc6-dev-$(GOARCH)-cross
@@ -102,7 +103,7 @@ test: setup ## every test, those in a real systemd too (as root)
 
 .PHONY: test-unit
 test-unit: setup ## the tests that need no root and no machine
-	$(GO) test $$($(GO) list ./... | grep -v -e '/integration$$' -e '/integration/machine$$')
+	$(GO) test $$($(GO) list ./... | grep -v -e '/integration$$' -e '/integration/machine$$' -e '/integration/powercut$$')
 
 .PHONY: demo
 demo: packages ## see it work: a machine is booted, rebooted, and thrown away (as root)

@@ -11,11 +11,17 @@ import (
 	"strings"
 	"time"
 
+	"forge.ourworld.tf/lhumina_code/hero_proc/store/migrate"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 const (
-	keepBackups  = 5
+	// backupEvery is how old the newest backup may get while anything is
+	// written, if only history.
+	backupEvery = 24 * time.Hour
+	// backupCost bounds the time that backups take: one that took a
+	// millisecond is not followed by another for a second.
+	backupCost   = 1000
 	backupPrefix = "hero_proc-"
 	backupSuffix = ".db"
 	stampLayout  = "20060102T150405.000000Z"
@@ -30,7 +36,7 @@ type backup struct {
 func (s *Store) backupDir() string { return filepath.Join(s.dir, "backups") }
 
 // Backup copies the store, while it is in use, to a new file of the backup
-// directory and is its path. The newest five are kept.
+// directory and is its path. A few are kept: see keepBackups.
 func (s *Store) Backup(ctx context.Context) (string, error) {
 	path, err := s.backupIfRoom(ctx)
 	if err != nil {
@@ -41,12 +47,12 @@ func (s *Store) Backup(ctx context.Context) (string, error) {
 }
 
 // BackUpIfChanged makes a backup if the definitions are not those of the
-// newest one, and the ballast if there is room for it again.
+// newest one, or if that is a day old and anything was written since.
 func (s *Store) BackUpIfChanged(ctx context.Context) error {
-	if err := s.reserve(); err != nil {
-		s.log.Debug("no room for the ballast, ignoring", "error", err)
-	}
 	changed, err := s.changed(ctx)
+	if err == nil && !changed {
+		changed, err = s.stale(ctx)
+	}
 	if err != nil {
 		return s.fail(ctx, "compare the store with its backup", err)
 	}
@@ -54,6 +60,18 @@ func (s *Store) BackUpIfChanged(ctx context.Context) error {
 		_, err = s.Backup(ctx)
 	}
 	return err
+}
+
+// BackUpInTime is BackUpIfChanged for a loop: it does nothing if the last
+// backup was dear and not long ago.
+func (s *Store) BackUpInTime(ctx context.Context) error {
+	s.mu.Lock()
+	early := time.Since(s.backedUp) < backupCost*s.took
+	s.mu.Unlock()
+	if early {
+		return nil
+	}
+	return s.BackUpIfChanged(ctx)
 }
 
 func (s *Store) changed(ctx context.Context) (bool, error) {
@@ -66,9 +84,43 @@ func (s *Store) changed(ctx context.Context) (bool, error) {
 	return sum != s.saved, nil
 }
 
+// stale says that the newest backup is a day old, and lacks some history.
+func (s *Store) stale(ctx context.Context) (bool, error) {
+	all, err := s.backups()
+	if err != nil || len(all) > 0 && s.now().Sub(all[0].time) < backupEvery {
+		return false, err
+	}
+	var old string
+	if len(all) > 0 {
+		db, err := connect(all[0].path, asBackup, 1)
+		if err != nil {
+			return false, err
+		}
+		defer db.Close()
+		if old, err = historyMark(ctx, db); err != nil {
+			s.log.Warn("cannot read the newest backup, making another", "path", all[0].path, "error", err)
+			return true, nil
+		}
+	}
+	mark, err := historyMark(ctx, s.r)
+	return mark != old, err
+}
+
+// historyMark tells whether history was written: the numbers that were given
+// last, and how many jobs are not over. "" is none.
+func historyMark(ctx context.Context, db migrate.Querier) (mark string, err error) {
+	err = db.QueryRowContext(ctx, `SELECT coalesce(group_concat(name || seq, ' '), '') FROM
+		(SELECT name, seq FROM sqlite_sequence WHERE seq > 0
+		UNION ALL SELECT 'live', count(*) FROM jobs WHERE phase IN ('pending', 'running') HAVING count(*) > 0 ORDER BY 1)`).Scan(&mark)
+	return mark, err
+}
+
 // backupIfRoom leaves the room of the ballast to the history.
 func (s *Store) backupIfRoom(ctx context.Context) (string, error) {
 	if err := s.reserve(); err != nil {
+		return "", err
+	}
+	if err := s.needs(size(s.path()) + leastRoom); err != nil {
 		return "", err
 	}
 	return s.backup(ctx)
@@ -80,6 +132,8 @@ func (s *Store) backupIfRoom(ctx context.Context) (string, error) {
 func (s *Store) backup(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	start := time.Now()
+	defer func() { s.backedUp, s.took = time.Now(), time.Since(start) }()
 	if err := os.MkdirAll(s.backupDir(), 0o700); err != nil {
 		return "", err
 	}
@@ -172,17 +226,42 @@ func (s *Store) backups() ([]backup, error) {
 	return all, nil
 }
 
-// prune removes all but the newest backups.
+// prune removes the backups that are not kept.
 func (s *Store) prune() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all, err := s.backups()
-	for _, b := range all[min(keepBackups, len(all)):] {
-		err = errors.Join(err, os.Remove(b.path))
+	keep := keepBackups(all)
+	for i, b := range all {
+		if !keep[i] {
+			err = errors.Join(err, os.Remove(b.path))
+		}
 	}
 	if err != nil {
 		s.log.Warn("cannot remove old backups, ignoring", "error", err)
 	}
+}
+
+// Backups that are kept: the newest, for what was done just now, and the last
+// ones of some days, for what is noticed later. All are whole copies, so few.
+const (
+	keepNewest = 3
+	keepDays   = 4
+)
+
+// keepBackups says of each backup, the newest first, whether it is kept.
+func keepBackups(all []backup) []bool {
+	keep := make([]bool, len(all))
+	days, day := 0, ""
+	for i, b := range all {
+		last := b.time.UTC().Format(time.DateOnly)
+		if last != day {
+			days, day = days+1, last
+			keep[i] = days <= keepDays
+		}
+		keep[i] = keep[i] || i < keepNewest
+	}
+	return keep
 }
 
 func fileFingerprint(ctx context.Context, path string) (string, error) {

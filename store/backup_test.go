@@ -72,7 +72,8 @@ func TestBackupIsMadeWhenDefinitionsChanged(t *testing.T) {
 		{"the newest is damaged", func() {
 			truncate(t, slices.Max(list(t, dir, "backups", "*")), 10)
 			s = again(s)
-		}, 4},
+			versionOf(t, slices.Max(list(t, dir, "backups", "*")), asBackup)
+		}, 3},
 	} {
 		step.do()
 		if got := list(t, dir, "backups", "*"); len(got) != step.backup {
@@ -84,9 +85,9 @@ func TestBackupIsMadeWhenDefinitionsChanged(t *testing.T) {
 func TestBackupsAreOrderedAndFewAlsoIfTheClockGoesBack(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	s, _ := openWith(t, t.TempDir(), Options{Now: func() time.Time { now = now.Add(-time.Hour); return now }})
+	s, _ := openWith(t, t.TempDir(), Options{Now: func() time.Time { now = now.Add(-time.Minute); return now }})
 	var made []string
-	for range keepBackups + 3 {
+	for range keepNewest + 3 {
 		path, err := s.Backup(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -20,34 +21,73 @@ const (
 	// A disk that has room for little more than the ballast counts as full.
 	// Else one at its brink would make it and give it up by turns.
 	ballastRoom = 2 * ballastSize
+	// leastRoom must be free beside the ballast for definitions to change:
+	// what one of the longest takes in the WAL and in the file.
+	leastRoom = 256 << 10
 )
 
 func (s *Store) ballast() string { return filepath.Join(s.dir, ballastName) }
 
+// Room looks whether the disk is full, and goes on as before once it is not:
+// the ballast is made, and the history that was kept in memory is written.
+// written is how many jobs that were. The error is CodeStoreFull as long as
+// definitions can't be changed, or what kept the history from being written.
+func (s *Store) Room(ctx context.Context) (written int, err error) {
+	const doing = "take changes of definitions until there is room"
+	if err := s.reserve(); err != nil {
+		return 0, s.fail(ctx, doing, err)
+	}
+	return s.writePending(ctx)
+}
+
 // reserve makes the ballast if it is not there. The error is that the disk is
 // full. Whatever else is wrong is no reason to refuse work.
 func (s *Store) reserve() error {
-	if size(s.ballast()) == ballastSize {
-		return nil
-	}
-	err := s.makeBallast()
+	err := s.findRoom()
 	if err != nil && !diskFull(err) {
 		s.log.Warn("cannot make the ballast for a full disk, ignoring", "error", err)
-		return nil
+		err = nil
 	}
+	s.full.Store(err != nil)
 	return err
 }
 
-func (s *Store) makeBallast() (err error) {
-	// Asked first: a try would take the last room from the history.
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &disk); err != nil {
-		return &os.PathError{Op: "statfs", Path: s.dir, Err: err}
+func (s *Store) findRoom() error {
+	if size(s.ballast()) != ballastSize {
+		return s.makeFile(ballastSize, ballastRoom, s.ballast())
 	}
-	// Bfree, as root may use what is reserved; for another user the write
-	// fails. A tmpfs without a limit says 0 of 0.
-	if disk.Blocks > 0 && disk.Bfree*uint64(disk.Bsize) < ballastRoom {
-		return fmt.Errorf("%w: less than %d MiB are free", syscall.ENOSPC, ballastRoom>>20)
+	if s.full.Load() {
+		// A write has failed; statfs(2) knows nothing of quotas.
+		return s.makeFile(leastRoom, leastRoom, "")
+	}
+	return s.needs(leastRoom)
+}
+
+// needs is an error when less than that many bytes are free. It is asked
+// first: a try would take the last room from others.
+func (s *Store) needs(bytes int64) error {
+	if s.freeBytes() < bytes {
+		return fmt.Errorf("%w: less than %d KiB are free", syscall.ENOSPC, bytes>>10)
+	}
+	return nil
+}
+
+// freeBytes is the room that the disk has, all there can be where it doesn't
+// say: a tmpfs without a limit has 0 of 0 blocks. Bfree, as root may use what
+// is reserved; for another user the write fails.
+func (s *Store) freeBytes() int64 {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &disk); err != nil || disk.Blocks == 0 {
+		return math.MaxInt64
+	}
+	return int64(disk.Bfree) * disk.Bsize
+}
+
+// makeFile makes a file of that size under its name, or with none for a try,
+// if the disk has room.
+func (s *Store) makeFile(size, room int64, name string) (err error) {
+	if err := s.needs(room); err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(s.dir, tempPrefix+"*") // mode 0600
 	if err != nil {
@@ -56,14 +96,14 @@ func (s *Store) makeBallast() (err error) {
 	defer os.Remove(f.Name()) // gone if all went well
 	// Written, as not each file system has fallocate(2), and with noise, as
 	// some would keep nothing of zeros.
-	_, err = io.CopyN(f, rand.Reader, ballastSize)
+	_, err = io.CopyN(f, rand.Reader, size)
 	if err == nil {
 		err = f.Sync() // some give the room no sooner
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil || name == "" {
 		return err
 	}
-	return os.Rename(f.Name(), s.ballast())
+	return os.Rename(f.Name(), name)
 }
 
 // release gives the ballast up; false if there was none.
@@ -91,6 +131,7 @@ func (s *Store) makeRoom() bool {
 // squeeze makes what room there can be for the history. Errors don't count:
 // whether there is enough shows when it is written again.
 func (s *Store) squeeze(ctx context.Context) {
+	s.full.Store(true)
 	s.release()
 	// What is in the WAL mostly replaces pages that the file has already: it
 	// goes there without more room, and the WAL's is free.

@@ -43,7 +43,7 @@ func (s *Store) fail(ctx context.Context, doing string, err error) error {
 		return units.Errorf(code, "cannot %s: %w", doing, ctx.Err())
 	case diskFull(err):
 		return units.Errorf(units.CodeStoreFull, "cannot %s: %w", doing, err).
-			WithRemedy("df -h " + s.dir + "    # then free some space there")
+			WithRemedy(s.freeSpace())
 	}
 	failed := units.Errorf(units.CodeStoreFailed, "cannot %s: %w", doing, err)
 	var newer *NewerError
@@ -56,6 +56,11 @@ func (s *Store) fail(ctx context.Context, doing string, err error) error {
 		failed.Remedy = "systemctl restart hero_proc    # checks the store, and restores the newest backup if it must"
 	}
 	return failed
+}
+
+// freeSpace is what mends a full disk.
+func (s *Store) freeSpace() string {
+	return "df -h " + s.dir + "    # then free some space there: hero_proc goes on by itself"
 }
 
 func gaveUp(ctx context.Context, err error) bool {

@@ -14,23 +14,14 @@ import (
 // only grow. A bound in time is made a bound of numbers first, by the index of
 // times alone, so that little is read of a long history.
 func (s *Store) Jobs(ctx context.Context, f units.JobFilter) ([]units.Job, error) {
-	const doing = "read the history"
 	where, args := jobConditions(f)
-	rows, err := s.r.QueryContext(ctx, selectJobs+where+` ORDER BY id DESC LIMIT ?`, append(args, f.Bound())...)
-	if err != nil {
-		return nil, s.fail(ctx, doing, err)
-	}
-	defer rows.Close()
-	var all []units.Job
-	for rows.Next() {
-		job, err := scanJob(rows)
-		if err != nil {
-			return nil, s.fail(ctx, doing, err)
-		}
-		all = append(all, job)
-	}
+	all, err := s.jobs(ctx, "read the history", selectJobs+where+` ORDER BY id DESC LIMIT ?`, append(args, f.Bound())...)
 	slices.Reverse(all)
-	return all, s.fail(ctx, doing, rows.Err())
+	all = s.pending.over(all, func(u unwritten) bool { return f.Selects(u.job) && (f.Origin == "" || u.origin == f.Origin) })
+	if limit := f.Bound(); limit >= 0 && len(all) > limit {
+		all = all[len(all)-limit:]
+	}
+	return all, err
 }
 
 // jobConditions puts together the conditions that the filter has, so that

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -16,53 +15,35 @@ const selectJobs = `SELECT id, run_id, context_name, service_name, action, unit,
 	main_pid, created_at, started_at, ended_at, result, exit_code, exit_status,
 	cpu_nsec, memory_peak, io_read, io_written FROM jobs`
 
-// SaveJobs writes all of the records, or none. New jobs, and those that begin
-// a run, get their numbers. Created of a new job must be set. Error:
-// CodeNoSuchJob for a number that is none.
-func (s *Store) SaveJobs(ctx context.Context, records []units.Record) error {
-	saved := make([]units.Job, len(records))
-	err := s.write(ctx, "write the history", func(tx *sql.Tx) error {
-		runs := make(map[*units.Job]int64)
-		for i, r := range records {
-			saved[i] = *r.Job
-			if j := &saved[i]; j.Run == 0 && r.With != nil {
-				j.Run = cmp.Or(r.With.Run, runs[r.With])
-			}
-			if err := saveJob(ctx, tx, &saved[i], r.Origin); err != nil {
-				return err
-			}
-			runs[r.Job] = saved[i].Run
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for i, r := range records {
-		*r.Job = saved[i]
-	}
-	return nil
-}
-
 func saveJob(ctx context.Context, tx *sql.Tx, j *units.Job, origin units.Origin) error {
 	if j.ID != 0 {
 		return updateJob(ctx, tx, *j)
 	}
 	var err error
 	if j.Run == 0 {
-		j.Run, err = insert(ctx, tx, `INSERT INTO runs (context_name, service_name, origin, created_at) VALUES (?, ?, ?, ?)`,
-			j.Service.Context, j.Service.Name, origin, micros(j.Created))
-		if err != nil {
+		if j.Run, err = insertRun(ctx, tx, nil, *j, origin); err != nil {
 			return err
 		}
 	}
-	j.ID, err = insert(ctx, tx, `INSERT INTO jobs (run_id, context_name, service_name, action, unit, attempt, phase, invocation_id,
+	j.ID, err = insertJob(ctx, tx, nil, *j)
+	return err
+}
+
+// insertRun writes the run that a job begins. id is its number, nil for the
+// next one.
+func insertRun(ctx context.Context, tx *sql.Tx, id any, j units.Job, origin units.Origin) (int64, error) {
+	return insert(ctx, tx, `INSERT INTO runs (id, context_name, service_name, origin, created_at) VALUES (?, ?, ?, ?, ?)`,
+		id, j.Service.Context, j.Service.Name, origin, micros(j.Created))
+}
+
+// insertJob writes a new job. id is its number, nil for the next one.
+func insertJob(ctx context.Context, tx *sql.Tx, id any, j units.Job) (int64, error) {
+	return insert(ctx, tx, `INSERT INTO jobs (id, run_id, context_name, service_name, action, unit, attempt, phase, invocation_id,
 		main_pid, created_at, started_at, ended_at, result, exit_code, exit_status, cpu_nsec, memory_peak, io_read, io_written)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		j.Run, j.Service.Context, j.Service.Name, j.Action, j.Unit, j.Attempt, j.Phase, j.InvocationID,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, j.Run, j.Service.Context, j.Service.Name, j.Action, j.Unit, j.Attempt, j.Phase, j.InvocationID,
 		j.MainPID, micros(j.Created), micros(j.Started), micros(j.Ended), j.Result, j.ExitCode, j.ExitStatus,
 		count(j.Used.CPU), count(j.Used.MemoryPeak), count(j.Used.IORead), count(j.Used.IOWritten))
-	return err
 }
 
 // updateJob writes what can change in a job's life; whose it is can't.
@@ -84,6 +65,9 @@ func updateJob(ctx context.Context, tx *sql.Tx, j units.Job) error {
 
 // Job is one job. Error: CodeNoSuchJob.
 func (s *Store) Job(ctx context.Context, id int64) (units.Job, error) {
+	if job, ok := s.pending.job(id); ok {
+		return job, nil
+	}
 	job, ok, err := s.oneJob(ctx, selectJobs+` WHERE id = ?`, id)
 	if err == nil && !ok {
 		err = noSuchJob(id)
@@ -93,7 +77,8 @@ func (s *Store) Job(ctx context.Context, id int64) (units.Job, error) {
 
 // LiveJobs are the jobs that are not over, the oldest first.
 func (s *Store) LiveJobs(ctx context.Context) ([]units.Job, error) {
-	return s.jobs(ctx, "read the live jobs", selectJobs+` WHERE phase IN ('pending', 'running') ORDER BY id`)
+	all, err := s.jobs(ctx, "read the live jobs", selectJobs+` WHERE phase IN ('pending', 'running') ORDER BY id`)
+	return s.pending.over(all, func(u unwritten) bool { return !u.job.Phase.Terminal() }), err
 }
 
 // maxBootJobs bounds the jobs of one boot: a service that systemd restarts for
@@ -127,6 +112,9 @@ func (s *Store) jobs(ctx context.Context, doing, query string, args ...any) ([]u
 // JobByInvocation is the job that systemd's invocation ID is of; false if
 // there is none.
 func (s *Store) JobByInvocation(ctx context.Context, invocation string) (units.Job, bool, error) {
+	if job, ok := s.pending.find(func(j units.Job) bool { return j.InvocationID == invocation && invocation != "" }); ok {
+		return job, true, nil
+	}
 	// The first condition lets SQLite use the index, which leaves out "".
 	return s.oneJob(ctx, selectJobs+` WHERE invocation_id <> '' AND invocation_id = ?`, invocation)
 }
@@ -134,13 +122,23 @@ func (s *Store) JobByInvocation(ctx context.Context, invocation string) (units.J
 // LastJob is the newest job of a unit; false if it never had one. One that was
 // missed and is written down late has a higher number than the one after it.
 func (s *Store) LastJob(ctx context.Context, unit string) (units.Job, bool, error) {
-	return s.oneJob(ctx, selectJobs+` WHERE unit = ? ORDER BY created_at DESC, id DESC LIMIT 1`, unit)
+	waiting, ok := s.pending.find(func(j units.Job) bool { return j.Unit == unit })
+	job, read, err := s.oneJob(ctx, selectJobs+` WHERE unit = ? ORDER BY created_at DESC, id DESC LIMIT 1`, unit)
+	if ok && (!read || waiting.ID == job.ID || younger(waiting, job)) {
+		return waiting, true, err
+	}
+	return job, read, err
 }
 
 // LastRun are the jobs of a service's newest run, the oldest first.
 func (s *Store) LastRun(ctx context.Context, id units.ID) ([]units.Job, error) {
-	return s.jobs(ctx, "read the last run of "+id.String(), selectJobs+` WHERE run_id =
+	all, err := s.jobs(ctx, "read the last run of "+id.String(), selectJobs+` WHERE run_id =
 		(SELECT id FROM runs WHERE context_name = ? AND service_name = ? ORDER BY created_at DESC, id DESC LIMIT 1) ORDER BY id`, id.Context, id.Name)
+	run := s.pending.lastRun(id)
+	if run == 0 && len(all) > 0 {
+		run = all[0].Run
+	}
+	return s.pending.over(all, func(u unwritten) bool { return u.job.Run == run }), err
 }
 
 func (s *Store) oneJob(ctx context.Context, query string, arg any) (units.Job, bool, error) {

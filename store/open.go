@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -64,8 +65,14 @@ type Store struct {
 	w, r  *sql.DB
 	alone bool // w and r are the same
 
+	full    atomic.Bool // the disk, as far as is known
+	pending pending
+
 	mu    sync.Mutex // one backup at a time
 	saved string     // fingerprint of the newest backup
+	// When the last backup of this process ended, and how long it took.
+	backedUp time.Time
+	took     time.Duration
 }
 
 // Open opens the store in dir, and makes both if they are not there. The
@@ -154,7 +161,9 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 		events = append(events, s.openedWithout(ctx, "back up the store, going on without", unsaved))
 	}
 	if full != nil {
-		events = append(events, s.openedWithout(ctx, "take changes of definitions until there is room, going on with those that are stored", full))
+		event := s.openedWithout(ctx, "take changes of definitions until there is room, going on with those that are stored", full)
+		event.Code = units.EventStoreFull
+		events = append(events, event)
 	}
 	return events, nil
 }
@@ -162,7 +171,11 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 // Close writes everything back into the one file and lets another process
 // open it. Close the log queue first.
 func (s *Store) Close() error {
-	errs := []error{s.disconnect()}
+	var errs []error
+	if n, err := s.writePending(context.Background()); err != nil {
+		errs = append(errs, fmt.Errorf("%d jobs of the history are lost: %w", n, err))
+	}
+	errs = append(errs, s.disconnect())
 	if s.lock != nil {
 		// Closing alone leaves the lock to a child that is being forked.
 		errs = append(errs, syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())

@@ -100,7 +100,9 @@ func (s *Store) RemoveService(ctx context.Context, id units.ID) error {
 func (s *Store) define(ctx context.Context, doing string, do func(tx *sql.Tx) error) error {
 	err := s.reserve()
 	if err == nil {
-		err = s.transact(ctx, do)
+		if err = s.transact(ctx, do); diskFull(err) {
+			s.full.Store(true)
+		}
 	}
 	return s.fail(ctx, doing, err)
 }

@@ -57,6 +57,8 @@ const (
 	EventStoreUnusable     EventCode = "store-unusable"
 	EventStoreRestored     EventCode = "store-restored"
 	EventStoreReset        EventCode = "store-reset"
+	EventStoreFull         EventCode = "store-full"
+	EventStoreRoom         EventCode = "store-room"
 	EventBootStepFailed    EventCode = "boot-step-failed"
 	EventBusLost           EventCode = "bus-lost"
 	EventBusBack           EventCode = "bus-back"
@@ -92,6 +94,8 @@ var Events = []EventInfo{
 	{EventStoreUnusable, "731a80d4d51c488cb74d0419d45c5129", LevelError},
 	{EventStoreRestored, "29be8b7685c6468aa01cbae4bc21d4de", LevelError},
 	{EventStoreReset, "ff26913a6d05421bb33875585ffca14c", LevelError},
+	{EventStoreFull, "b18416fbc2684f89aa57cc0a6bcc477f", LevelError},
+	{EventStoreRoom, "78bcf1d9395a4a56829c3f072d31ed69", LevelInfo},
 	{EventBootStepFailed, "ba81184fb777427cb9bd098e5282ef35", LevelError},
 	{EventBusLost, "5922da093d9641d3915106f2f4ab2eef", LevelWarning},
 	{EventBusBack, "b24bcf568b7840a090313ed584ba862e", LevelInfo},

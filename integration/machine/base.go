@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,7 +38,12 @@ const Hostname = "hero"
 // smallest. It is made once and kept in the cache; a changed recipe makes
 // another one.
 func (h *Host) Base(ctx context.Context) (Layers, error) {
-	suite, args, err := recipe("/etc/os-release")
+	return h.tree(ctx, nil)
+}
+
+// tree is a base tree, made if it is not there. more adds to its recipe.
+func (h *Host) tree(ctx context.Context, more func(id string) (pkgs, hooks []string, err error)) (Layers, error) {
+	suite, args, err := recipe("/etc/os-release", more)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +84,7 @@ func (h *Host) Base(ctx context.Context) (Layers, error) {
 
 // recipe is the host's release, and the arguments of mmdebstrap that make its
 // tree. Every one of them counts for the cache.
-func recipe(osRelease string) (suite string, args []string, err error) {
+func recipe(osRelease string, more func(id string) (pkgs, hooks []string, err error)) (suite string, args []string, err error) {
 	data, err := os.ReadFile(osRelease)
 	if err != nil {
 		return "", nil, err
@@ -93,13 +99,22 @@ func recipe(osRelease string) (suite string, args []string, err error) {
 	if suite == "" {
 		return "", nil, fmt.Errorf("cannot make the base tree: %s names no VERSION_CODENAME; a Debian or Ubuntu release is needed", osRelease)
 	}
-	args = []string{"--variant=minbase", "--mode=root", "--include=" + strings.Join(packages, ",")}
+	var pkgs, hooks []string
+	if more != nil {
+		if pkgs, hooks, err = more(fields["ID"]); err != nil {
+			return "", nil, err
+		}
+	}
+	args = []string{"--variant=minbase", "--mode=root", "--include=" + strings.Join(append(slices.Clone(packages), pkgs...), ",")}
 	if fields["ID"] == "ubuntu" {
 		args = append(args, "--components=main,universe") // redis-server is in universe
 	}
 	hook := func(command string) { args = append(args, "--customize-hook="+command) }
 	hook(`chroot "$1" systemctl mask ` + strings.Join(masked, " "))
 	hook(`echo ` + Hostname + ` >"$1/etc/hostname"`)
+	for _, h := range hooks {
+		hook(h)
+	}
 	return suite, args, nil
 }
 

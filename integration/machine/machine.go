@@ -31,10 +31,10 @@ type Machine struct {
 
 // boot is one life from power on to power off.
 type boot struct {
-	nspawn *exec.Cmd
-	leader int    // the guest's PID 1, as the host counts
-	cgroup string // the machine's control group
-	dead   chan struct{}
+	process *exec.Cmd // systemd-nspawn, or qemu
+	leader  int       // the guest's PID 1, as the host counts; 0 in qemu
+	cgroup  string    // the machine's control group
+	dead    chan struct{}
 	console
 }
 
@@ -121,14 +121,14 @@ func (m *Machine) Boot(ctx context.Context) error {
 		"--register=no", "--keep-unit",
 		"--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no",
 		"--console=pipe", "--notify-ready=yes")
-	b.nspawn = exec.Command(args[0], args[1:]...)
+	b.process = exec.Command(args[0], args[1:]...)
 	// The guest gets the one hierarchy, whatever the host has mounted.
-	b.nspawn.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "NOTIFY_SOCKET="+notices.address)
-	b.nspawn.Stdout, b.nspawn.Stderr = &b.console, &b.console
+	b.process.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "NOTIFY_SOCKET="+notices.address)
+	b.process.Stdout, b.process.Stderr = &b.console, &b.console
 	// A group of its own: Ctrl-C is for us, and we see to it. If we are
 	// killed, it is too.
-	b.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	done, err := m.host.ownCgroup(m.id, b.nspawn)
+	b.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	done, err := m.host.ownCgroup(m.id, b.process)
 	if err != nil {
 		return err
 	}
@@ -145,16 +145,16 @@ func (m *Machine) Boot(ctx context.Context) error {
 	return nil
 }
 
-// start starts systemd-nspawn and waits for it in the background. Its thread
-// is locked, because Pdeathsig is sent when the thread that forked ends.
+// start starts the machine's process and waits for it in the background. Its
+// thread is locked, because Pdeathsig is sent when the thread that forked ends.
 func (b *boot) start() error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := b.nspawn.Start()
+		err := b.process.Start()
 		started <- err
 		if err == nil {
-			_ = b.nspawn.Wait()
+			_ = b.process.Wait()
 		}
 		close(b.dead)
 	}()
@@ -188,7 +188,7 @@ func (m *Machine) started(ctx context.Context, notices *notices) error {
 	if b.leader == 0 {
 		return errors.New("systemd-nspawn did not tell the guest's PID")
 	}
-	group, err := m.host.cgroupOf(b.nspawn.Process.Pid)
+	group, err := m.host.cgroupOf(b.process.Process.Pid)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 		return nil
 	}
 	// systemd-nspawn(1) turns it into the power button.
-	if err := m.boot.nspawn.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := m.boot.process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
@@ -236,7 +236,7 @@ func (m *Machine) kill() error {
 	if m.boot == nil {
 		return nil
 	}
-	if err := m.boot.nspawn.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := m.boot.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-m.boot.dead

@@ -187,7 +187,7 @@ func TestRecipe(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tc.release), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			suite, args, err := recipe(file)
+			suite, args, err := recipe(file, nil)
 			if (err != nil) != tc.fails || suite != tc.suite {
 				t.Fatalf("suite %q, %v", suite, err)
 			}

@@ -170,7 +170,7 @@ func (c *checks) next(now time.Time) (*check, time.Duration) {
 	defer c.mu.Unlock()
 	var first *check
 	for _, one := range c.of {
-		if !one.asking && (first == nil || one.due.Before(first.due)) && c.inFlight[one.way()] < room[one.way()] {
+		if !one.asking && (first == nil || one.due.Before(first.due)) && c.inFlight[one.way()] < roomFor[one.way()] {
 			first = one
 		}
 	}
@@ -185,8 +185,8 @@ func (c *checks) next(now time.Time) (*check, time.Duration) {
 	return first, 0
 }
 
-// room is how many probes are asked at once, by the way in which.
-var room = [2]int{maxByNetwork, maxAsUnits}
+// roomFor is how many probes are asked at once, by the way in which.
+var roomFor = [2]int{maxByNetwork, maxAsUnits}
 
 func (c *check) way() int {
 	if c.ByNetwork() {

@@ -10,7 +10,7 @@ import (
 // resyncRetry is how long after a failed resync the next one is tried.
 const resyncRetry = time.Second
 
-// upkeep is how often the loop looks after the store when nobody asks it to
+// upkeep is how often the loop looks after the history when nobody asks it to
 // be awake more often.
 const upkeep = time.Minute
 
@@ -37,6 +37,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
 
 	s.tasks.Go(func() { s.watchHealth(s.life) })
+	s.tasks.Go(s.keepStore)
 	interval := upkeep
 	if s.Watchdog > 0 {
 		interval = min(upkeep, s.Watchdog/2)
@@ -83,9 +84,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Notify("WATCHDOG=1")
 			}
 			s.history.retry(ctx)
-			if err := s.Store.BackUpIfChanged(ctx); err != nil {
-				s.Logger.Warn("cannot back up the store, trying again later", "error", err)
-			}
 		}
 	}
 }

@@ -83,8 +83,16 @@ type Store interface {
 	// makes it, unless it is there.
 	CredentialPath(service units.ID, name string) string
 	MakeCredential(ctx context.Context, service units.ID, name string) error
-	// BackUpIfChanged makes a backup when a definition has changed since the last one.
+	// BackUpIfChanged makes a backup when a definition has changed since the
+	// last one, or when that is a day old.
 	BackUpIfChanged(ctx context.Context) error
+	// BackUpInTime is BackUpIfChanged, but for backups that are dear.
+	BackUpInTime(ctx context.Context) error
+	// Room looks whether the disk is full (CodeStoreFull), and writes the jobs
+	// that it kept from being written once it is not.
+	Room(ctx context.Context) (written int, err error)
+	// Retain deletes the rows of the history that the judge says go.
+	Retain(ctx context.Context, goes func(units.Past) bool) (units.Retained, error)
 }
 
 // Journal takes structured entries; sending one does not block.
@@ -115,6 +123,8 @@ type Policy struct {
 	HeroDB units.ID
 	// StartTimeout is how long hero_db is waited for.
 	StartTimeout time.Duration
+	// Retention bounds the history.
+	Retention plan.Retention
 }
 
 // settle is how long a hero_db that can't say that it is ready must stay up

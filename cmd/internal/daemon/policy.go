@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/supervisor"
 )
 
@@ -17,6 +18,9 @@ const (
 	envHeroDBContext  = "HERO_PROC_HERO_DB_CONTEXT"
 	envDBStartTimeout = "HERO_PROC_DB_START_TIMEOUT"
 	envStateDir       = "HERO_PROC_STATE_DIR"
+	envRetainAge      = "HERO_PROC_RETAIN_AGE"
+	envRetainService  = "HERO_PROC_RETAIN_PER_SERVICE"
+	envRetainTotal    = "HERO_PROC_RETAIN_TOTAL"
 	// envStateDirectory is systemd's: systemd.exec(5), StateDirectory=.
 	envStateDirectory = "STATE_DIRECTORY"
 )
@@ -26,6 +30,20 @@ const (
 	defaultDBStartTimeout = 30 * time.Second
 	// maxDBStartTimeout keeps a slip of the pen from holding the boot for good.
 	maxDBStartTimeout = time.Hour
+)
+
+// defaultRetention keeps a quarter of a year, which covers the question what
+// was different last month; of each service more starts than a person reads;
+// and in all what is some 50 MB on the disk.
+var defaultRetention = plan.Retention{Age: 90 * day, PerService: 1000, Total: 100_000}
+
+// Bounds of the bounds: a slip of the pen neither empties the history nor
+// makes a file that no backup has room for.
+const (
+	day           = 24 * time.Hour
+	minRetainAge  = time.Hour
+	maxRetainAge  = 100 * 365 * day
+	maxRetainRows = 10_000_000
 )
 
 // settings is what the environment says.
@@ -47,6 +65,7 @@ func readSettings(environ []string) (settings, []string) {
 		policy: supervisor.Policy{
 			HeroDB:       units.ID{Context: units.DefaultContext, Name: units.HeroDB},
 			StartTimeout: defaultDBStartTimeout,
+			Retention:    defaultRetention,
 		},
 	}
 	var warnings []string
@@ -82,7 +101,35 @@ func readSettings(environ []string) (settings, []string) {
 			warn(envDBStartTimeout, fmt.Sprintf("seconds, or a duration like 45s or 2m, up to %s", maxDBStartTimeout))
 		}
 	}
+	if v := env[envRetainAge]; v != "" {
+		if d, ok := parseAge(v); ok {
+			s.policy.Retention.Age = d
+		} else {
+			warn(envRetainAge, "days like 90d, or a duration like 36h, from 1h to 36500d")
+		}
+	}
+	for name, rows := range map[string]*int{
+		envRetainService: &s.policy.Retention.PerService, envRetainTotal: &s.policy.Retention.Total,
+	} {
+		if v := env[name]; v != "" {
+			if n, err := strconv.Atoi(v); err == nil && n >= 1 && n <= maxRetainRows {
+				*rows = n
+			} else {
+				warn(name, fmt.Sprintf("a number from 1 to %d", maxRetainRows))
+			}
+		}
+	}
 	return s, warnings
+}
+
+func parseAge(v string) (time.Duration, bool) {
+	d, err := time.ParseDuration(v)
+	if days, ok := strings.CutSuffix(v, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * day
+	}
+	return d, err == nil && d >= minRetainAge && d <= maxRetainAge
 }
 
 func parseTimeout(v string) (time.Duration, bool) {

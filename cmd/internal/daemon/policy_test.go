@@ -35,6 +35,17 @@ func TestReadSettings(t *testing.T) {
 		{"state directory", "HERO_PROC_STATE_DIR=/srv/x", func(s *settings) { s.stateDir = "/srv/x" }, false},
 		{"state directory relative", "HERO_PROC_STATE_DIR=x", func(*settings) {}, true},
 		{"systemd's state directory", "STATE_DIRECTORY=/var/lib/private/x:/y", func(s *settings) { s.stateDir = "/var/lib/private/x" }, false},
+		{"age in days", "HERO_PROC_RETAIN_AGE=7d", func(s *settings) { s.policy.Retention.Age = 7 * 24 * time.Hour }, false},
+		{"age in hours", "HERO_PROC_RETAIN_AGE=36h", func(s *settings) { s.policy.Retention.Age = 36 * time.Hour }, false},
+		{"age without a unit", "HERO_PROC_RETAIN_AGE=7", func(*settings) {}, true},
+		{"age too short", "HERO_PROC_RETAIN_AGE=0d", func(*settings) {}, true},
+		{"age negative", "HERO_PROC_RETAIN_AGE=-7d", func(*settings) {}, true},
+		{"age too long", "HERO_PROC_RETAIN_AGE=36501d", func(*settings) {}, true},
+		{"per service", "HERO_PROC_RETAIN_PER_SERVICE=1", func(s *settings) { s.policy.Retention.PerService = 1 }, false},
+		{"per service none", "HERO_PROC_RETAIN_PER_SERVICE=0", func(*settings) {}, true},
+		{"total", "HERO_PROC_RETAIN_TOTAL=10000000", func(s *settings) { s.policy.Retention.Total = 10_000_000 }, false},
+		{"total too many", "HERO_PROC_RETAIN_TOTAL=10000001", func(*settings) {}, true},
+		{"total in words", "HERO_PROC_RETAIN_TOTAL=all", func(*settings) {}, true},
 		{"another program's variable", "HERO_PROC_OTHER=1", func(*settings) {}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,0 +1,102 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
+)
+
+// How often the store is looked after, once the supervisor is ready.
+const (
+	roomEvery   = 5 * time.Second // is the disk full, or has it room again?
+	backupEvery = 30 * time.Second
+	retainEvery = 10 * time.Minute
+)
+
+// keepStore looks after the store, beside the main loop, as all of it may take as
+// long as the disk likes. It ends with the supervisor's life.
+func (s *Supervisor) keepStore() {
+	ctx := s.life
+	room, backup, retain := time.NewTicker(roomEvery), time.NewTicker(backupEvery), time.NewTicker(retainEvery)
+	defer room.Stop()
+	defer backup.Stop()
+	defer retain.Stop()
+	// What opening the store has found was told.
+	full := slices.ContainsFunc(s.Found, func(e units.Event) bool { return e.Code == units.EventStoreFull })
+	full = s.lookForRoom(ctx, full)
+	s.retain(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-room.C:
+			full = s.lookForRoom(ctx, full)
+		case <-backup.C:
+			if err := s.Store.BackUpInTime(ctx); err != nil && ctx.Err() == nil && !full {
+				s.Logger.Warn("cannot back up the store, trying again later", "error", err)
+			}
+		case <-retain.C:
+			s.retain(ctx)
+		}
+	}
+}
+
+// lookForRoom says whether the disk is full, and tells when that has changed.
+// was is what it said before.
+func (s *Supervisor) lookForRoom(ctx context.Context, was bool) (full bool) {
+	written, err := s.Store.Room(ctx)
+	if err != nil && units.CodeOf(err) != units.CodeStoreFull {
+		if ctx.Err() == nil {
+			s.Logger.Warn("cannot look after the store, trying again", "error", err)
+		}
+		return was
+	}
+	full = err != nil
+	switch {
+	case full && !was:
+		e := units.Event{Source: units.SourceStore, Code: units.EventStoreFull, Level: units.LevelError, Message: err.Error()}
+		if known := (*units.Error)(nil); errors.As(err, &known) {
+			e.Remedy = known.Remedy
+		}
+		s.report(e)
+	case !full && was:
+		message := "The disk of the store has room again: definitions can be changed"
+		if written > 0 {
+			message += fmt.Sprintf(", and the %d jobs that were kept in memory are written", written)
+		}
+		s.report(units.Event{Source: units.SourceStore, Code: units.EventStoreRoom, Level: units.LevelInfo, Message: message})
+	}
+	return full
+}
+
+// retain bounds the history.
+func (s *Supervisor) retain(ctx context.Context) {
+	g := s.graph.Load()
+	registered := func(id units.ID) bool {
+		_, ok := g.Service(id)
+		_, broken := g.Problem(id)
+		return ok || broken
+	}
+	pruning := plan.NewPruning(s.Policy.Retention, s.Now(), registered)
+	why := map[string]int{}
+	start := time.Now()
+	done, err := s.Store.Retain(ctx, func(row units.Past) bool {
+		goes, reason := pruning.Judge(row)
+		if goes {
+			why[reason]++
+		}
+		return goes
+	})
+	if err != nil && ctx.Err() == nil {
+		s.Logger.Warn("cannot bound the history, trying again later", "error", err)
+	}
+	if done != (units.Retained{}) {
+		s.Logger.Info("bounded the history", "jobs", done.Jobs, "runs", done.Runs, "logs", done.Logs, "bytes", done.Bytes,
+			"why", why, "took", time.Since(start).Round(time.Millisecond))
+	}
+}
