@@ -206,3 +206,82 @@ func TestHistoryAcrossAReboot(t *testing.T) {
 		})
 	}
 }
+
+// A start of a service with several actions is one run, whoever asks for it;
+// systemd's restarts are further attempts of it, and what a job has used is
+// told where systemd counts it.
+func TestRunsAndJobs(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.must(g.WriteFile(g.ctx, "/root/set.py", strings.NewReader(`
+import dbus
+s = lambda x: dbus.String(x, variant_level=1)
+manager = dbus.Interface(dbus.SystemBus().get_object("tf.ourworld.HeroProc1", "/tf/ourworld/HeroProc1"), "tf.ourworld.HeroProc1.Manager")
+action = lambda **keys: dbus.Dictionary(keys, signature="sv")
+manager.SetService(dbus.Dictionary({"name": "many", "status": "start", "actions": dbus.Array([
+    action(name="prepare", exec="/usr/bin/sleep 0.3", is_process=False),
+    action(name="serve", exec="/usr/bin/sleep infinity", depends_on=dbus.Array(["prepare"], signature="s"), restart="on-failure", restart_delay="100ms"),
+    action(name="report", exec="/usr/bin/sleep infinity", depends_on=dbus.Array(["serve"], signature="s"), restart="no"),
+], signature="a{sv}")}, signature="sv"), dbus.UInt64(0))
+`), 0o600))
+	g.sh("python3 /root/set.py")
+	runs := func() string {
+		return g.sql("SELECT dense_rank() OVER (ORDER BY run_id), action, phase, attempt FROM jobs WHERE service_name = 'many' ORDER BY run_id, action, attempt")
+	}
+	want := func(what, rows string) {
+		t.Helper()
+		var got string
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			if got = strings.ReplaceAll(runs(), "\t", " "); got == rows {
+				return
+			}
+		}
+		t.Errorf("%s: runs are\n%s\nwant\n%s", what, got, rows)
+	}
+	g.hp("service", "start", "many")
+	first := "1 prepare succeeded 1\n1 report running 1\n1 serve running 1"
+	want("by hero_proc", first)
+	g.sh("systemctl kill --signal=KILL hero-core-many.service")
+	// systemd restarts the others with it.
+	first = "1 prepare succeeded 1\n1 prepare succeeded 2\n1 report canceled 1\n1 report running 2\n1 serve failed 1\n1 serve running 2"
+	want("after a crash", first)
+	g.sh("systemctl stop hero-core-many.service")
+	first = "1 prepare succeeded 1\n1 prepare succeeded 2\n1 report canceled 1\n1 report canceled 2\n1 serve failed 1\n1 serve canceled 2"
+	want("after a stop", first)
+	g.sh("systemctl start hero-core-many.service")
+	want("by systemctl", first+"\n2 prepare succeeded 1\n2 report running 1\n2 serve running 1")
+	g.hp("service", "restart", "many")
+	want("a restart", first+"\n2 prepare succeeded 1\n2 report canceled 1\n2 serve canceled 1\n3 prepare succeeded 1\n3 report running 1\n3 serve running 1")
+	if origins := g.sql("SELECT group_concat(origin) FROM (SELECT origin FROM runs WHERE service_name = 'many' ORDER BY id)"); origins != "api,systemd,api" {
+		t.Errorf("the runs are of %s", origins)
+	}
+	g.reboot()
+	g.waitFor("the boot's run", func() bool { return g.sql("SELECT count(*) FROM jobs WHERE phase = 'running'") == "2" })
+	if got := g.sql("SELECT origin, count(*) FROM runs JOIN jobs ON run_id = runs.id WHERE run_id = (SELECT max(id) FROM runs) GROUP BY origin"); got != "boot\t3" {
+		t.Errorf("the run of the boot is %q, want one with three jobs", got)
+	}
+
+	g.set("busy", "/usr/bin/sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 1'", "--restart", "no")
+	g.run("hero_proc", "service", "start", "busy")
+	g.gone("hero-core-busy.service")
+	var answer struct {
+		Job struct {
+			Phase  string  `json:"phase"`
+			CPU    *uint64 `json:"cpu_nsec"`
+			Memory *uint64 `json:"memory_peak_bytes"`
+			Read   *uint64 `json:"io_read_bytes"`
+		} `json:"job"`
+	}
+	number := g.sql("SELECT max(id) FROM jobs WHERE service_name = 'busy'")
+	g.waitFor("the job to be over", func() bool {
+		g.must(json.Unmarshal([]byte(g.hp("job", "show", number, "--json")), &answer))
+		return answer.Job.Phase == "failed"
+	})
+	// systemd 252 counts no peak, and IO only if it is told to.
+	if answer.Job.CPU == nil || *answer.Job.CPU < uint64(time.Millisecond) || answer.Job.Memory != nil || answer.Job.Read != nil {
+		t.Errorf("the job has used %+v", answer.Job)
+	}
+	if text := g.hp("job", "show", number); !strings.Contains(text, "Memory peak: not counted") {
+		t.Errorf("job show says\n%s", text)
+	}
+}

@@ -26,7 +26,9 @@ type Activation struct {
 	// Over is when systemd judged the end, and Result its judgement.
 	Over   time.Time
 	Result string
-	Used   units.Usage
+	// Restarted is when Restart= began to follow it up; zero if it did not.
+	Restarted time.Time
+	Used      units.Usage
 }
 
 // Activations puts the entries together, in the order in which the
@@ -74,6 +76,7 @@ func Activations(entries []units.Entry) []Activation {
 			}
 		case units.EntryRestart:
 			restarting[e.Unit] = e
+			a.Restarted = e.Time
 		case units.EntryStopped:
 			if e.Job == "stop" {
 				delete(restarting, e.Unit) // it won over the restart
@@ -150,22 +153,41 @@ func Missed(last *units.Job, u units.Unit, recorded bool) bool {
 // once.
 const turn = 5 * time.Second
 
-// Joins says whether an activation of another unit of the service is a part of
-// the start that the jobs are of, which may have ended since. It is not, when
-// that start was over: when its unit has had its turn in it, when somebody had
-// stopped it, and when nothing of it was alive.
-func Joins(start []units.Job, unit string, begun time.Time) bool {
-	alive := false
+// Joins says whether an activation of a unit of the service is a part of the
+// start that the jobs are of (the oldest first, some may have ended since), and
+// which attempt it is there.
+//
+// It is not, when that start was over: when somebody had stopped it, when
+// nothing of it was alive, and when the unit has had its turn. But when
+// systemd's Restart= restarts one action of it, it restarts with it the actions
+// that are tied to it, and that is a further attempt of all of them. restarting
+// says so of a job: that systemd had begun to restart its unit.
+func Joins(start []units.Job, unit string, begun time.Time, restarting func(units.Job) bool) (attempt int, ok bool) {
+	newest := map[string]units.Job{}
 	for _, j := range start {
+		newest[j.Unit] = j
+	}
+	own, turned := newest[unit]
+	alive, stopped, again := false, false, false
+	for _, j := range newest {
 		over := j.Phase.Terminal() && !j.Ended.After(begun)
 		switch {
-		case j.Unit == unit, over && (j.Phase == units.PhaseCanceled || j.Phase == units.PhaseLost):
-			return false
-		case !over, j.Phase == units.PhaseSucceeded && begun.Sub(j.Ended) < turn:
+		case j.Unit == unit:
+		case !over:
+			alive = true
+			again = again || j.Attempt > 1 && turned && !j.Created.Before(own.Ended)
+		case restarting(j):
+			again = true
+		case j.Phase == units.PhaseCanceled, j.Phase == units.PhaseLost:
+			stopped = true
+		case j.Phase == units.PhaseSucceeded && begun.Sub(j.Ended) < turn:
 			alive = true
 		}
 	}
-	return alive
+	if turned {
+		return own.Attempt + 1, again && own.Phase.Terminal() && !own.Ended.After(begun)
+	}
+	return 1, again || alive && !stopped
 }
 
 // Unknown are the units of which the journal tells an activation that is not

@@ -181,37 +181,49 @@ func TestMissed(t *testing.T) {
 
 func TestJoins(t *testing.T) {
 	t.Parallel()
-	// A job that ended so many seconds before the other unit begins.
+	// A job that ended so long before the other unit begins.
 	job := func(unit string, phase units.Phase, ago time.Duration) units.Job {
-		j := units.Job{Unit: unit, Phase: phase}
+		j := units.Job{Unit: unit, Phase: phase, Attempt: 1, Created: epoch.Add(-24 * time.Hour)}
 		if phase.Terminal() {
 			j.Ended = epoch.Add(-ago)
 		}
 		return j
 	}
+	second := func(unit string, ago time.Duration) units.Job {
+		return units.Job{Unit: unit, Phase: units.PhaseRunning, Attempt: 2, Created: epoch.Add(-ago)}
+	}
 	for _, c := range []struct {
-		name  string
-		start []units.Job
-		want  bool
+		name       string
+		start      []units.Job
+		restarting string // the unit that systemd restarts
+		want       int    // attempt; 0 is a start of its own
 	}{
-		{"no start", nil, false},
-		{"the primary action is asked for", []units.Job{job("p", "pending", 0)}, true},
-		{"the primary action runs", []units.Job{job("p", "running", 0)}, true},
-		{"its unit has had its turn", []units.Job{job("p", "running", 0), job("x", "failed", time.Hour)}, false},
-		{"its unit has its turn", []units.Job{job("p", "running", 0), job("x", "running", 0)}, false},
-		{"a one-shot made room for it", []units.Job{job("p", "succeeded", time.Millisecond)}, true},
-		{"a one-shot that was done long ago", []units.Job{job("p", "succeeded", time.Hour)}, false},
-		{"a one-shot long ago, and another that runs", []units.Job{job("p", "succeeded", time.Hour), job("y", "running", 0)}, true},
-		{"one crashed, another runs", []units.Job{job("p", "running", 0), job("y", "failed", time.Second)}, true},
-		{"all crashed", []units.Job{job("p", "failed", time.Second)}, false},
-		{"stopped", []units.Job{job("p", "canceled", time.Second), job("y", "running", 0)}, false},
-		{"lost", []units.Job{job("p", "lost", time.Second), job("y", "running", 0)}, false},
-		{"stopped since", []units.Job{job("p", "canceled", -time.Second)}, true},
-		{"lost since", []units.Job{job("p", "lost", -time.Second)}, true},
+		{name: "no start"},
+		{name: "the primary action is asked for", start: []units.Job{job("p", "pending", 0)}, want: 1},
+		{name: "the primary action runs", start: []units.Job{job("p", "running", 0)}, want: 1},
+		{name: "its unit has had its turn", start: []units.Job{job("p", "running", 0), job("x", "failed", time.Hour)}},
+		{name: "its unit has its turn", start: []units.Job{job("p", "running", 0), job("x", "running", 0)}},
+		{name: "a one-shot made room for it", start: []units.Job{job("p", "succeeded", time.Millisecond)}, want: 1},
+		{name: "a one-shot that was done long ago", start: []units.Job{job("p", "succeeded", time.Hour)}},
+		{name: "a one-shot long ago, and another that runs", start: []units.Job{job("p", "succeeded", time.Hour), job("y", "running", 0)}, want: 1},
+		{name: "one crashed, another runs", start: []units.Job{job("p", "running", 0), job("y", "failed", time.Second)}, want: 1},
+		{name: "all crashed", start: []units.Job{job("p", "failed", time.Second)}},
+		{name: "stopped", start: []units.Job{job("p", "canceled", time.Second), job("y", "running", 0)}},
+		{name: "lost", start: []units.Job{job("p", "lost", time.Second), job("y", "running", 0)}},
+		{name: "stopped since", start: []units.Job{job("p", "canceled", -time.Second)}, want: 1},
+		{name: "lost since", start: []units.Job{job("p", "lost", -time.Second)}, want: 1},
+
+		{name: "systemd restarts another, and it with that", start: []units.Job{job("p", "failed", time.Second), job("x", "canceled", time.Millisecond)}, restarting: "p", want: 2},
+		{name: "systemd has restarted another, and now it", start: []units.Job{job("p", "failed", time.Second), job("x", "canceled", time.Millisecond), second("p", 0)}, want: 2},
+		{name: "systemd restarts another, and it is not down", start: []units.Job{job("p", "failed", time.Second), job("x", "running", 0)}, restarting: "p"},
+		{name: "it is started alone, long after a restart of another", start: []units.Job{second("p", time.Hour), job("x", "failed", time.Minute)}},
+		{name: "systemd restarts another, and it has never been up", start: []units.Job{job("p", "failed", time.Second), job("y", "canceled", time.Millisecond)}, restarting: "p", want: 1},
+		{name: "somebody restarts all", start: []units.Job{job("p", "canceled", time.Second), job("x", "canceled", time.Second)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := Joins(c.start, "x", epoch); got != c.want {
-				t.Errorf("joins: %v, want %v", got, c.want)
+			attempt, ok := Joins(c.start, "x", epoch, func(j units.Job) bool { return j.Unit == c.restarting })
+			if ok != (c.want > 0) || ok && attempt != c.want {
+				t.Errorf("joins: %v, attempt %d; want attempt %d", ok, attempt, c.want)
 			}
 		})
 	}

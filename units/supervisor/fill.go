@@ -68,7 +68,10 @@ func (h *history) fill(ctx context.Context, f filling) (lost []units.Job) {
 		change(ended)
 	}
 	begins, missing := h.fresh(ctx, f, known, change)
-	h.group(ctx, changes, begins)
+	h.group(ctx, changes, begins, func(j units.Job, at time.Time) bool {
+		restarted := acts[j.InvocationID].Restarted
+		return !restarted.IsZero() && restarted.Before(at)
+	})
 	for _, b := range begins {
 		if last, err := h.lastOf(ctx, b.Job.Unit); err == nil && (last == nil || !b.Job.Created.Before(last.Created)) {
 			h.last[b.Job.Unit] = *b.Job

@@ -46,6 +46,9 @@ type history struct {
 	missed  map[string]bool
 	gap     chan struct{}
 	stirred bool
+	// restarts is how often systemd has restarted each unit, when it was last
+	// looked at.
+	restarts map[string]int
 	// changed is closed, and replaced, when any job changes.
 	changed chan struct{}
 }
@@ -54,7 +57,7 @@ func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time
 	service func(units.ID) (units.Service, bool), journal bool) *history {
 	return &history{
 		store: store, pid1: pid1, logger: logger, now: now, saved: saved, service: service, journal: journal,
-		seen: map[string]uint64{}, missed: map[string]bool{}, gap: make(chan struct{}, 1),
+		seen: map[string]uint64{}, missed: map[string]bool{}, restarts: map[string]int{}, gap: make(chan struct{}, 1),
 		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{},
 		stopping: map[string]bool{}, booting: map[string]bool{},
 		changed: make(chan struct{}),
@@ -85,7 +88,7 @@ func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit)
 			begins = append(begins, *begin)
 		}
 	}
-	h.group(ctx, ends, begins)
+	h.group(ctx, ends, begins, h.restarting)
 	h.save(ctx, append(ends, begins...))
 }
 
@@ -106,6 +109,10 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 		u, settled = fresh, false
 	}
 	h.seen[u.Name] = h.pid1.moment()
+	h.restarts[u.Name] = 0
+	if u.Alive() || u.JobID != 0 { // or it has come to its start limit
+		h.restarts[u.Name] = int(u.Restarts)
+	}
 	last, err := h.lastOf(ctx, u.Name)
 	if err != nil {
 		return nil, nil, err

@@ -51,10 +51,18 @@ func (h *history) overlay(f units.JobFilter, stored []units.Job) []units.Job {
 	return jobs
 }
 
-// Job reads one job.
+// Job reads one job; of one that runs with what it has used so far.
 func (s *Supervisor) Job(ctx context.Context, id int64) (units.Job, error) {
 	job, _, err := s.history.get(ctx, id)
-	return job, err
+	if err != nil || job.Phase != units.PhaseRunning {
+		return job, err
+	}
+	if u, err := s.Systemd.Unit(ctx, job.Unit); err != nil {
+		s.Logger.Debug("cannot read what a job uses, ignoring", "job", id, "error", err)
+	} else if u.InvocationID == job.InvocationID {
+		job.Used = u.Used()
+	}
+	return job, nil
 }
 
 // WaitReady answers when the job is ready, or over. Of the start of a service

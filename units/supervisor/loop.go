@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -118,10 +119,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		return true
 	}
 	var seen []units.Unit
-	for _, name := range c.Units {
-		if !s.registered(name) {
-			continue
-		}
+	for _, name := range s.withActions(c.Units) {
 		u, err := s.Systemd.Unit(ctx, name)
 		if unreachable(err) {
 			s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
@@ -142,6 +140,23 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		s.renew(u)
 	}
 	return true
+}
+
+// withActions are those of the units that are registered, with the units of the
+// other actions of their services: what one of them goes through can be a part
+// of what another one does.
+func (s *Supervisor) withActions(names []string) (all []string) {
+	for _, name := range names {
+		ref, _ := units.ParseUnit(name)
+		if service, ok := s.graph.Load().Service(ref.ID); ok && len(service.Actions) > 1 {
+			all = append(all, allUnits(service)...)
+			all = append(all, name) // it may be of an older definition
+		} else if ok {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // renew gives a unit that has ended the definition that the store has for it

@@ -314,3 +314,35 @@ func TestActionsOfOneStartAreOneRun(t *testing.T) {
 		})
 	}
 }
+
+// Also a start that no daemon saw is one run of all actions.
+func TestActionsOfAStartThatNobodySawAreOneRun(t *testing.T) {
+	id := units.ID{Context: "core", Name: "a"}
+	w := newWorld(t)
+	d := w.boot()
+	d.define(map[string]any{"name": "a", "status": "stop", "actions": []map[string]any{
+		{"name": "serve", "exec": "/bin/serve", "restart": "no"},
+		{"name": "report", "exec": "/bin/report", "depends_on": []string{"serve"}, "restart": "no"},
+	}})
+	if _, err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.wantJobs("a", "serve running  attempt 1 run 1", "report running  attempt 1 run 1")
+	d.kill()
+	m := w.elsewhere()
+	w.result(m.Restart(t.Context(), id.Unit(), "replace"))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		u, err := m.Unit(t.Context(), id.ActionUnit("report"))
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("report is %+v, %v", u, err)
+		}
+		if u.Active == "active" {
+			break
+		}
+	}
+	w.result(m.Stop(t.Context(), id.Unit(), "replace"))
+	w.down(m, id.ActionUnit("report"))
+	w.boot()
+	w.wantJobs("a", "serve canceled success attempt 1 run 1", "report canceled success attempt 1 run 1",
+		"serve canceled success attempt 1 run 2", "report canceled success attempt 1 run 2")
+}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"slices"
+	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
@@ -10,8 +11,9 @@ import (
 
 // group gives each new job that has no run the run of the start that it is a
 // part of, if there is one: a service with several actions has several units,
-// and one run. changes are what is to be written before. mu is held.
-func (h *history) group(ctx context.Context, changes, begins []units.Record) {
+// and one run. changes are what is to be written before; restarting says that
+// systemd had begun to restart a job's unit at a time. mu is held.
+func (h *history) group(ctx context.Context, changes, begins []units.Record, restarting func(j units.Job, at time.Time) bool) {
 	starts := map[units.ID][]*units.Job{}
 	for i := range begins {
 		b := &begins[i]
@@ -23,19 +25,21 @@ func (h *history) group(ctx context.Context, changes, begins []units.Record) {
 		if !known {
 			start = h.lastRun(ctx, id, changes)
 		}
-		var jobs []units.Job
-		for _, j := range start {
-			jobs = append(jobs, *j)
-		}
-		switch {
-		case b.Job.Run != 0 || b.With != nil: // a further attempt
+		if b.Job.Run != 0 || b.With != nil { // systemd's restart of the unit itself
 			if len(start) == 0 || start[0].Run != b.Job.Run && !slices.Contains(start, b.With) {
 				continue
 			}
-		case plan.Joins(jobs, b.Job.Unit, b.Job.Created):
-			b.With = start[0]
-		default:
-			start = nil
+		} else {
+			var jobs []units.Job
+			for _, j := range start {
+				jobs = append(jobs, *j)
+			}
+			attempt, joins := plan.Joins(jobs, b.Job.Unit, b.Job.Created, func(j units.Job) bool { return restarting(j, b.Job.Created) })
+			if joins {
+				b.Job.Attempt, b.With = attempt, start[0]
+			} else {
+				start = nil
+			}
 		}
 		starts[id] = append(start, b.Job)
 	}
@@ -62,3 +66,7 @@ func (h *history) lastRun(ctx context.Context, id units.ID, changes []units.Reco
 	}
 	return start
 }
+
+// restarting says, of what was observed, that systemd counts one more restart
+// of a unit than there are attempts, and is about to start it. mu is held.
+func (h *history) restarting(j units.Job, _ time.Time) bool { return h.restarts[j.Unit] >= j.Attempt }

@@ -32,6 +32,9 @@ func (c *call) jobShowCommand() *cli.Command {
 		Usage:     "show one job, also one that is over",
 		ArgsUsage: "NUMBER",
 		Description: `It shows the other jobs of its run too: other actions, and further attempts.
+PHASE is succeeded, failed, canceled (stopped by somebody, or by a shutdown) or
+lost (nothing tells how it ended) once it is over. Numbers are "not counted"
+where systemd does not count them: IO needs IOAccounting=yes.
 What it printed: hero_proc job logs NUMBER
 
 Example:
