@@ -168,7 +168,7 @@ func (s *Systemd) resetFailedUnit(name string) *dbus.Error {
 		if err != nil {
 			return err
 		}
-		u.starts = nil
+		u.starts, u.restarts = nil, 0
 		if u.active == "failed" {
 			u.result = "success"
 			s.set(u, "inactive", "dead")

@@ -193,7 +193,9 @@ func (s *Systemd) begin(u *unit) {
 	again := u.again
 	u.again = false
 	if s.limitHit(u) {
-		u.result = "start-limit-hit"
+		if u.result == "success" { // otherwise it is still that of the last failure
+			u.result = "start-limit-hit"
+		}
 		s.set(u, "failed", "failed")
 		s.finish(u, "failed")
 		return
