@@ -11,8 +11,8 @@ import (
 
 // Results of a job, as JobRemoved gives them: org.freedesktop.systemd1(5).
 const (
-	jobFailed     = "failed"
-	jobDependency = "dependency"
+	JobFailed     = "failed"
+	JobDependency = "dependency"
 )
 
 // RetryAction is what becomes of a unit that systemd may have given up.
@@ -78,8 +78,10 @@ func DecideRetry(in RetryInput) RetryDecision {
 		return none("it has not failed")
 	case in.Job == "" && !in.Noted:
 		return none("how it came to fail was not seen")
-	case in.Job != jobFailed && in.Job != "":
+	case in.Job == "done" || in.Job == "canceled":
 		return none("somebody has stopped it")
+	case in.Job != JobFailed && in.Job != "":
+		return none("systemd's result of its last job is " + in.Job)
 	case in.Action.RestartPolicy() == units.RestartNo:
 		return none("its restart is no")
 	case in.Wanted != units.WantedStart:
@@ -192,7 +194,7 @@ func DecideReturn(in ReturnInput) ReturnDecision {
 	}
 	slices.Sort(down)
 	switch {
-	case in.Job != jobDependency:
+	case in.Job != JobDependency:
 		return over("it is not down because of what it requires")
 	case in.Overruled:
 		return over("something else was asked of the service since")

@@ -42,14 +42,19 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	retry, status := time.NewTimer(resyncRetry), time.NewTimer(settleStatus)
+	retry, status, again := time.NewTimer(resyncRetry), time.NewTimer(settleStatus), time.NewTimer(settleStatus)
 	defer retry.Stop()
 	defer status.Stop()
+	defer again.Stop()
 	if !s.resyncDue && !s.incomplete {
 		retry.Stop()
 	}
 	for {
+		s.setRestartTimer(again)
 		select {
+		case <-s.restarts.kick:
+		case <-again.C:
+			s.mendDue(ctx)
 		case <-ctx.Done():
 			s.Notify("STOPPING=1\nSTATUS=Stopping; the services run on")
 			s.flush(context.WithoutCancel(ctx))
@@ -63,7 +68,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			status.Reset(settleStatus)
 		case <-retry.C:
-			if err := s.resync(ctx); err != nil {
+			if err := s.resync(ctx, nil); err != nil {
 				s.Logger.Warn("cannot read the units again, trying again", "error", err)
 				retry.Reset(resyncRetry)
 			}
@@ -109,7 +114,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 	c := s.Systemd.Take()
 	s.reportBus(c)
 	if c.All || c.Back {
-		if err := s.resync(ctx); err != nil {
+		if err := s.resync(ctx, c.Jobs); err != nil {
 			s.Logger.Warn("cannot read the units again, trying again", "error", err)
 			return false
 		}
@@ -122,6 +127,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		}
 		u, err := s.Systemd.Unit(ctx, name)
 		if unreachable(err) {
+			s.mend(ctx, nil, c.Jobs)
 			s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
 			return false
 		}
@@ -138,6 +144,8 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		}
 		s.renew(u)
 	}
+	s.reportNoted(seen)
+	s.mend(ctx, seen, c.Jobs)
 	return true
 }
 

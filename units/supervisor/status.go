@@ -190,6 +190,9 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	}
 	reading := plan.Read(service, actions, down, problem, said)
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
+	if reading.State == units.StateFailed || reading.State == units.StateBlocked && len(down) > 0 {
+		st.Reason += s.intends(st.Unit.Name)
+	}
 	return st
 }
 

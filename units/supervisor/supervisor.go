@@ -75,6 +75,15 @@ type Journal interface {
 	Sync(ctx context.Context) error
 }
 
+// Notes are what was met, before services were started, by the program that
+// systemd runs for that: whether the supervisor was there or not.
+type Notes interface {
+	// Units are those that something is noted of.
+	Units() ([]string, error)
+	// Take reads what is noted of a unit, once.
+	Take(unit string) ([]units.Event, error)
+}
+
 // LogQueue is the bounded queue before the logs table.
 type LogQueue interface {
 	Append(units.Event)
@@ -103,6 +112,7 @@ type Options struct {
 	Systemd Systemd
 	Journal Journal
 	Queue   LogQueue
+	Notes   Notes
 	// Notify tells the service manager a state: sd_notify(3).
 	Notify func(state string)
 	// Watchdog is how often the service manager wants to hear of us; 0 is never.
@@ -119,10 +129,11 @@ type Options struct {
 // from the store and from systemd.
 type Supervisor struct {
 	Options
-	started time.Time
-	history *history
-	touched *touched
-	ready   atomic.Bool
+	started  time.Time
+	history  *history
+	restarts *restarts
+	touched  *touched
+	ready    atomic.Bool
 	// reported says that something was since the last flush.
 	reported atomic.Bool
 	graph    atomic.Pointer[plan.Graph]
@@ -173,6 +184,7 @@ func New(o Options) *Supervisor {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched = newTouched()
+	s.restarts = newRestarts()
 	s.history = newHistory(o.Store, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) })
 	s.graph.Store(plan.NewGraph(nil))
 	return s
@@ -201,6 +213,13 @@ func (s *Supervisor) ask(id units.ID) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked[id]++
+	return s.asked[id]
+}
+
+// asking is the number of what was asked of a service last.
+func (s *Supervisor) asking(id units.ID) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.asked[id]
 }
 

@@ -279,7 +279,8 @@ var unitProperties = map[string]string{
 }
 
 var serviceProperties = map[string]string{
-	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)", "RemainAfterExit": "b", "NotifyAccess": "s",
+	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)",
+	"ExecStartPre": "a(sasb)", "ExecStartPreEx": "a(sasas)", "PermissionsStartOnly": "b", "RemainAfterExit": "b", "NotifyAccess": "s",
 	"Restart": "s", "RestartUSec": "t", "TimeoutStartUSec": "t", "TimeoutStopUSec": "t", "KillSignal": "i",
 	"Environment": "as", "LoadCredential": "a(ss)", "User": "s", "Group": "s", "WorkingDirectory": "s",
 	"MemoryMax": "t", "CPUQuotaPerSecUSec": "t", "TasksMax": "t", "LimitNOFILE": "t",
