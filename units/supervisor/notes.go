@@ -9,6 +9,9 @@ func (s *Supervisor) reportNoted(seen []units.Unit) {
 		if service, i, ok := s.actionOf(u.Name); ok && service.Actions[i].Any() {
 			s.takeNote(u.Name)
 		}
+		if u.Active == "active" || !u.Loaded() {
+			delete(s.noted, u.Name)
+		}
 	}
 }
 
@@ -29,6 +32,10 @@ func (s *Supervisor) takeNote(unit string) {
 		s.Logger.Warn("cannot read what was met before a unit was started, ignoring: the journal has it", "unit", unit, "error", err)
 	}
 	for _, e := range events {
+		if s.noted[unit] == e.Message { // systemd tries again and again
+			continue
+		}
+		s.noted[unit] = e.Message
 		s.report(e)
 	}
 }

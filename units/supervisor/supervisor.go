@@ -156,6 +156,9 @@ type Supervisor struct {
 	// done again.
 	resyncDue bool
 	reading   singleflight.Group
+	// noted is what was reported last of the starts of units that have not
+	// come up since. It is the loop's.
+	noted map[string]string
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -177,6 +180,7 @@ func New(o Options) *Supervisor {
 		Options: o,
 		started: o.Now(),
 		digests: map[string]string{},
+		noted:   map[string]string{},
 		refused: map[units.ID]plan.Problem{},
 		heroDB:  "pending",
 		asked:   map[units.ID]uint64{},
