@@ -259,3 +259,25 @@ func TestRefusalsWhileTheDaemonIsAway(t *testing.T) {
 	g.hp("service", "stop", "contender")
 	g.waitFor("all notes to be taken", func() bool { return g.sh("ls -A /run/hero_proc") == "" })
 }
+
+// Looking for others needs root, and a probe must not have it: it asks as the
+// program's own user, with its groups, also after a reload.
+func TestProbeBesidePortsRunsAsTheServicesUser(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.sh("install -d -o redis /run/mine; groupadd extra; usermod -a -G extra redis; id redis")
+	g.set("guarded", mine, "--port", "6379", "--user", "redis", "--ready", `exec:sh -c 'id >/run/mine/id; redis-cli PING'`)
+	want := g.sh("setpriv --reuid=redis --regid=redis --init-groups id")
+	for _, when := range []string{"at first", "after a reload"} {
+		g.hp("service", "start", "guarded")
+		if got := g.sh("cat /run/mine/id; rm /run/mine/id"); got != want {
+			t.Errorf("%s the probe is %s, want %s", when, got, want)
+		}
+		g.hp("service", "stop", "guarded")
+		g.sh("systemctl daemon-reload")
+	}
+	// sd_notify is the program's, beside the prober's own words.
+	g.set("guarded", redis, "--ready", "notify")
+	g.hp("service", "start", "guarded")
+	g.active("hero-core-guarded.service")
+}
