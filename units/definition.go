@@ -37,19 +37,13 @@ func (s Service) Encode() map[string]any {
 }
 
 // Digest is a hash of all that its units are made of. It tells a unit that was
-// made of an older definition; the wanted status, the description and what
-// hero_proc itself does about health are left out, since a change of them needs
-// no restart.
+// made of an older definition; the wanted status, the description and what only
+// hero_proc itself goes by are left out, since a change of them needs no restart.
 func (s Service) Digest() string {
 	def := s.Encode()
 	delete(def, "status")
 	delete(def, "description")
-	actions, _ := def["actions"].([]map[string]any) // there may be none
-	for _, action := range actions {
-		for _, field := range healthFields {
-			delete(action, field)
-		}
-	}
+	withoutPolicy(def)
 	text, err := json.Marshal(def) // which sorts the keys
 	if err != nil {
 		panic(err) // text, numbers and booleans can't fail

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ func loaded() Service {
 		After:       []string{"log"},
 		Wants:       []string{"mail"},
 		Conflicts:   []string{"old-web"},
+		StayDown:    true,
 		Actions: []Action{
 			{
 				Name:               "serve",
@@ -64,6 +66,11 @@ func loaded() Service {
 				HealthFailures: 5, HealthSuccesses: 2, HealthStatus: 204, HealthMatch: "it's $5; %n é",
 				OnUnhealthy: UnhealthyRestart, UnhealthyRestarts: 7, UnhealthyWindow: time.Hour,
 			},
+			{
+				Name: "queue", Exec: []string{"true"}, Process: true, Ready: ReadyExec,
+				Restarting: Restarting{DelayMax: time.Minute, DelaySteps: 3, NoRetry: true, RetryDelay: 2 * time.Minute, RetryDelayMax: 24 * time.Hour, ResetAfter: time.Hour},
+				Preparing:  Preparing{Sockets: []string{"/run/web.sock"}, Ports: []string{"80", "[::1]:8080"}, KillOthers: true},
+			},
 		},
 	}
 }
@@ -78,9 +85,9 @@ func TestLoadedSaysSomethingInEveryField(t *testing.T) {
 	}
 	for _, one := range all {
 		v := reflect.ValueOf(one)
-		for i := range v.NumField() {
-			name := v.Type().Name() + "." + v.Type().Field(i).Name
-			said[name] = said[name] || !v.Field(i).IsZero()
+		for _, f := range reflect.VisibleFields(v.Type()) {
+			name := v.Type().Name() + "." + f.Name
+			said[name] = said[name] || !v.FieldByIndex(f.Index).IsZero()
 		}
 	}
 	for name, said := range said {
@@ -128,7 +135,7 @@ func TestEncodeIsOfTypesThatTheBusCarries(t *testing.T) {
 	want := map[string]any{
 		"context": "work", "name": "web", "description": "A web server", "status": "stop",
 		"requires": []string{"core/hero_db", "cache"}, "after": []string{"log"},
-		"wants": []string{"mail"}, "conflicts": []string{"old-web"},
+		"wants": []string{"mail"}, "conflicts": []string{"old-web"}, "restart_with_requires": false,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("service is %v, want %v", got, want)
@@ -388,12 +395,15 @@ func TestFieldsAreDocumented(t *testing.T) {
 			seen[f.Name] = true
 		}
 	}
-	// One table row a struct field, ID being two.
-	if got, want := len(ServiceFields), reflect.TypeFor[Service]().NumField()+1; got != want {
-		t.Errorf("%d service fields, want %d", got, want)
-	}
-	if got, want := len(ActionFields), reflect.TypeFor[Action]().NumField(); got != want {
-		t.Errorf("%d action fields, want %d", got, want)
+	// One table row a struct field, those of embedded ones too.
+	for _, c := range []struct {
+		rows []Field
+		of   reflect.Type
+	}{{ServiceFields, reflect.TypeFor[Service]()}, {ActionFields, reflect.TypeFor[Action]()}} {
+		want := slices.DeleteFunc(reflect.VisibleFields(c.of), func(f reflect.StructField) bool { return f.Anonymous })
+		if len(c.rows) != len(want) {
+			t.Errorf("%d fields of a %s, want %d", len(c.rows), c.of.Name(), len(want))
+		}
 	}
 }
 

@@ -38,6 +38,8 @@ const (
 	SourceBus        = "hero_proc.bus"
 	SourceHealth     = "hero_proc.health"
 	SourceSupervisor = "hero_proc.supervisor"
+	SourceRestart    = "hero_proc.restart"
+	SourcePrepare    = "hero_proc.prepare"
 )
 
 // EventCode is the kind of an event: HERO_ERROR_CODE in the journal.
@@ -67,6 +69,15 @@ const (
 	EventUnhealthyRestart  EventCode = "unhealthy-restart"
 	EventUnhealthySpent    EventCode = "unhealthy-restarts-spent"
 	EventHealthy           EventCode = "healthy-again"
+
+	EventRestartsSpent  EventCode = "restarts-spent"
+	EventStartedAgain   EventCode = "started-again"
+	EventRestartsReset  EventCode = "restarts-reset"
+	EventDependencyBack EventCode = "dependency-back"
+	EventPortTaken      EventCode = "port-taken"
+	EventSocketTaken    EventCode = "socket-taken"
+	EventHolderEnded    EventCode = "holder-ended"
+	EventSocketRemoved  EventCode = "stale-socket-removed"
 )
 
 // EventInfo is a row of the event table.
@@ -104,6 +115,14 @@ var Events = []EventInfo{
 	{EventUnhealthyRestart, "73d55f91125440f1aeb1b4cacfdf1037", LevelWarning},
 	{EventUnhealthySpent, "0dc46262ab984bfcb140844b872b4fbb", LevelError},
 	{EventHealthy, "de1e381b5078456a928d5a9521acb8f9", LevelInfo},
+	{EventRestartsSpent, "ee35e13453304633b8d39f558cedceef", LevelError},
+	{EventStartedAgain, "f53d643c61db4631ba3334af871f6c7a", LevelWarning},
+	{EventRestartsReset, "483c20dda088458f9b50db2db94f04a0", LevelInfo},
+	{EventDependencyBack, "37805a76444c42bf92a3cfec03999bdb", LevelInfo},
+	{EventPortTaken, "bf286a06e20f4942a670f8ad95756339", LevelError},
+	{EventSocketTaken, "1cebce4fee3f43e58d37ca544ac034d1", LevelError},
+	{EventHolderEnded, "f20d58471f9c4166bd66705d79837df5", LevelWarning},
+	{EventSocketRemoved, "8681567fd86e4518a2d95177b05c5232", LevelInfo},
 }
 
 // Info is the code's row of the table; ok is false for a code that has none.

@@ -41,7 +41,10 @@ type Service struct {
 	After       []string
 	Wants       []string
 	Conflicts   []string
-	Actions     []Action
+	// StayDown leaves it down when what it requires is back, and it was only
+	// for that that it could not start.
+	StayDown bool
+	Actions  []Action
 }
 
 // Registered is a row of the store: a definition, or why it can't be read.
@@ -134,9 +137,11 @@ type Action struct {
 	RestartDelay       time.Duration
 	StartLimitBurst    uint32
 	StartLimitInterval time.Duration
-	TimeoutStart       time.Duration
-	TimeoutStop        time.Duration
-	KillSignal         string // "SIGTERM" and so on
+	Restarting
+	Preparing
+	TimeoutStart time.Duration
+	TimeoutStop  time.Duration
+	KillSignal   string // "SIGTERM" and so on
 
 	MemoryMax uint64 // bytes
 	CPUQuota  uint32 // percent of one CPU

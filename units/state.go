@@ -118,6 +118,9 @@ type ContextStatus struct {
 type Changes struct {
 	Units []string // units to read again
 	All   bool     // read everything again
+	// Jobs has, for units that had jobs which are over, the result of the last
+	// one. No reading tells it. It is incomplete where Back is set.
+	Jobs map[string]string
 	// Lost says that the connection to systemd went away, Back that there is
 	// a new one: pins are gone and units may have been unloaded.
 	Lost, Back bool

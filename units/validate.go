@@ -155,6 +155,8 @@ func checkActions(p *problems, path string, actions []Action) {
 		}
 		checkReadiness(p, at, a)
 		checkHealth(p, at, a)
+		checkRestarting(p, at, a)
+		checkPreparing(p, at, a)
 		if !a.Process && a.Restart == RestartAlways {
 			p.add(at+"restart", "is %q; want %q or %q, since the action is no process", a.Restart, RestartNo, RestartOnFailure)
 		}

@@ -32,7 +32,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{"long description", svc("description", long), []string{`description has 102400 bytes; want at most 256`}},
 		{"status", svc("status", "on"), []string{`status is "on"; want "start", "stop", "ignore" or "spec"`, `actions is empty; want`}},
 		{"unknown, near a field", svc("requries", "x"), []string{`requries is not a field; did you mean "requires"?`}},
-		{"unknown, near none", svc("colour", "x"), []string{`colour is not a field; want one of context, name, description, status, requires, after, wants, conflicts, actions`}},
+		{"unknown, near none", svc("colour", "x"), []string{`colour is not a field; want one of context, name, description, status, requires, after, wants, conflicts, restart_with_requires, actions`}},
 		{"unknown, and strange", svc("a\x00\xff", "x"), []string{`"a\x00\xff" is not a field; want one of`}},
 		{"unknown in an action", act("exce", "x"), []string{`actions[main].exce is not a field; did you mean "exec"?`}},
 		{"remove outside a change", act("remove", true), []string{`actions[main].remove is not a field; want one of`}},

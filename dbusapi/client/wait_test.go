@@ -113,11 +113,11 @@ func TestWaitActiveSaysWhyNot(t *testing.T) {
 		cause error
 	}{
 		{"the time is up", func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 50*time.Millisecond)
+			return context.WithTimeout(ctx, 2*time.Second)
 		}, units.CodeTimeout, context.DeadlineExceeded},
 		{"canceled", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
-			time.AfterFunc(50*time.Millisecond, cancel)
+			time.AfterFunc(2*time.Second, cancel)
 			return ctx, cancel
 		}, units.CodeCanceled, context.Canceled},
 	} {

@@ -127,9 +127,9 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 	case p.JobResult == "dependency":
 		return failed(units.EventDependencyFailed, "systemd's result is dependency: "+describeDown(p.Down, p.Said))
 	case u.Active == "failed" && (u.Result == "timeout" || p.JobResult == "timeout"):
-		return failed(units.EventStartTimeout, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, p.Said.outcome(u)))
+		return failed(units.EventStartTimeout, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, p.Said.Outcome(u)))
 	case u.Active == "failed":
-		return failed(units.EventStartFailed, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, p.Said.outcome(u)))
+		return failed(units.EventStartFailed, fmt.Sprintf("%s is failed, systemd's result is %s", u.Name, p.Said.Outcome(u)))
 	case u.Active == "active" || u.Active == "reloading":
 		// systemd's time stamp is by the clock on the wall, which may have
 		// been set back meanwhile.
@@ -148,7 +148,7 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 		}
 		reason := fmt.Sprintf("%s is still %s after %s", u.Name, state, p.Timeout)
 		if u.Sub == "auto-restart" {
-			reason += ", its last result is " + p.Said.outcome(u)
+			reason += ", its last result is " + p.Said.Outcome(u)
 		} else {
 			reason += p.Said.waiting(u)
 		}
@@ -158,7 +158,7 @@ func JudgeHeroDB(p HeroDBProgress) HeroDBOutcome {
 	case u.Active == "inactive" && u.JobID == 0 && u.Loaded() && !p.Pending && len(p.Down) > 0:
 		return failed(units.EventDependencyFailed, describeDown(p.Down, p.Said))
 	case u.Active == "inactive" && u.JobID == 0 && u.Loaded() && !p.Pending:
-		return failed(units.EventStartFailed, fmt.Sprintf("%s ended, or was stopped, while it was awaited; systemd's result is %s", u.Name, p.Said.outcome(u)))
+		return failed(units.EventStartFailed, fmt.Sprintf("%s ended, or was stopped, while it was awaited; systemd's result is %s", u.Name, p.Said.Outcome(u)))
 	default:
 		return HeroDBOutcome{Verdict: HeroDBWait, Reason: fmt.Sprintf("%s is %s (%s)%s", u.Name, u.Active, u.Sub, p.Said.waiting(u)), Recheck: p.Deadline}
 	}
@@ -205,7 +205,7 @@ func describeDown(down []units.Unit, said Said) string {
 		case !d.Loaded():
 			parts[i] = fmt.Sprintf("it requires %s, which is not loaded", d.Name)
 		case d.Active == "failed":
-			parts[i] = fmt.Sprintf("it requires %s, which is failed: %s", d.Name, said.outcome(d))
+			parts[i] = fmt.Sprintf("it requires %s, which is failed: %s", d.Name, said.Outcome(d))
 		default:
 			parts[i] = fmt.Sprintf("it requires %s, which is %s", d.Name, d.Active)
 		}

@@ -30,9 +30,9 @@ func (s Said) waiting(u units.Unit) string {
 	return ""
 }
 
-// outcome is the unit's, with what its prober says of it.
-func (s Said) outcome(u units.Unit) string {
-	if text := s[u.Name]; strings.HasPrefix(text, units.NotReady) {
+// Outcome is the unit's, with what its prober says of it.
+func (s Said) Outcome(u units.Unit) string {
+	if text := s[u.Name]; strings.HasPrefix(text, units.NotReady) || strings.HasPrefix(text, units.NotStarted) {
 		return u.Outcome() + ", " + text
 	}
 	return u.Outcome() // what a program says while it is well explains no failure
@@ -57,7 +57,7 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 		}
 		return Reading{State: units.StateRunning}
 	case primary.Active == "activating" && primary.Sub == "auto-restart":
-		return Reading{units.StateActivating, "waits to be restarted; its last result is " + said.outcome(primary), logs}
+		return Reading{units.StateActivating, "waits to be restarted; its last result is " + said.Outcome(primary), logs}
 	case primary.Active == "activating":
 		return Reading{State: units.StateActivating, Reason: "not ready yet (" + primary.Sub + ")" + said.waiting(primary)}
 	case primary.Active == "deactivating":
@@ -68,10 +68,10 @@ func Read(s units.Service, actions []units.Unit, down []units.Unit, problem *Pro
 	case problem != nil:
 		return Reading{units.StateBlocked, problem.Message, problem.Remedy}
 	case primary.Active == "failed":
-		return Reading{units.StateFailed, "systemd's result is " + said.outcome(primary), logs}
+		return Reading{units.StateFailed, "systemd's result is " + said.Outcome(primary), logs}
 	case keptBack(s, actions) >= 0:
 		i := keptBack(s, actions)
-		return Reading{units.StateFailed, fmt.Sprintf("action %q is failed: %s", s.Actions[i].Name, said.outcome(actions[i])), "journalctl -u " + actions[i].Name}
+		return Reading{units.StateFailed, fmt.Sprintf("action %q is failed: %s", s.Actions[i].Name, said.Outcome(actions[i])), "journalctl -u " + actions[i].Name}
 	case !primary.Loaded():
 		return Reading{units.StateInactive, "systemd has not loaded " + primary.Name, "systemctl restart hero_proc"}
 	case s.Wanted == units.WantedStart && len(down) > 0:
@@ -137,7 +137,7 @@ func firstDown(s units.Service, actions []units.Unit, said Said) string {
 		if !u.Loaded() {
 			state = "not loaded"
 		} else if u.Active == "failed" {
-			state = "failed: " + said.outcome(u)
+			state = "failed: " + said.Outcome(u)
 		} else if u.Active == "activating" {
 			state = "not ready yet" + said.waiting(u)
 		}

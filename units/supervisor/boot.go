@@ -24,6 +24,7 @@ func (s *Supervisor) boot(ctx context.Context) {
 	for _, e := range s.Found {
 		s.report(e)
 	}
+	s.reportAllNoted()
 	s.reportBrokenDefinitions()
 	err := s.bringUp(ctx, true)
 	for units.CodeOf(err) == units.CodeUnavailable && s.back(ctx) {
@@ -52,6 +53,9 @@ func (s *Supervisor) bringUp(ctx context.Context, loading bool) error {
 	if err == nil {
 		s.Notify("STATUS=Starting the registered services")
 		err = s.load(ctx, plan.Boot(s.graph.Load(), loaded, s.mayStart), loaded)
+	}
+	if err == nil {
+		s.mendAll(ctx, loaded)
 	}
 	unlock()
 	if err != nil || ctx.Err() != nil {
@@ -285,6 +289,9 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 	}
 	var us []transient.Unit
 	for _, step := range steps {
+		for _, ignored := range transient.Ignored(step.Service, s.Systemd.Version()) {
+			s.Logger.Warn("systemd can't do all of a definition, ignoring", "service", step.Service.ID, "reason", ignored)
+		}
 		for _, u := range s.unitsFor(step.Service) {
 			if slices.Contains(step.Make, u.Name) {
 				us = append(us, u)
@@ -343,7 +350,9 @@ func (s *Supervisor) setDigest(unit, digest string) {
 // resync puts everything right after the connection to systemd was lost:
 // units that were not running may be gone and every pin is. Nothing is
 // started, unless the loss came before the boot was done.
-func (s *Supervisor) resync(ctx context.Context) error {
+func (s *Supervisor) resync(ctx context.Context, jobs map[string]string) error {
+	// These are told only once.
+	s.mend(ctx, nil, jobs)
 	if s.incomplete {
 		if err := s.bringUp(ctx, false); err != nil {
 			return err
@@ -366,6 +375,8 @@ func (s *Supervisor) resync(ctx context.Context) error {
 	if err := s.load(ctx, plan.Boot(s.graph.Load(), loaded, nothing), loaded); err != nil {
 		return err
 	}
+	s.reportAllNoted()
+	s.mendAll(ctx, loaded)
 	s.touched.mark(nil, nil, true)
 	return nil
 }

@@ -39,13 +39,22 @@ func (s *Supervisor) Start(ctx context.Context, id units.ID) (units.Job, error) 
 		}
 		return s.history.lastJob(ctx, u.Name)
 	}
-	s.ask(id)
+	s.askUp(ctx, service)
 	job, result, err := s.startLocked(ctx, service, u, units.OriginAPI)
 	if err != nil {
 		return units.Job{}, err
 	}
 	s.follow(job, result)
 	return job, nil
+}
+
+// askUp notes that somebody wants a service to be started, which always tries:
+// neither start limits nor what was decided before stand in the way.
+func (s *Supervisor) askUp(ctx context.Context, service units.Service) uint64 {
+	s.restarts.halt(service.ID, false)
+	s.restarts.forget(allUnits(service)...)
+	s.resetRequired(ctx, service.ID)
+	return s.ask(service.ID)
 }
 
 // startable is the definition of a service that can be started.
@@ -88,7 +97,7 @@ func (s *Supervisor) startLocked(ctx context.Context, service units.Service, u u
 	}
 	s.resetFailed(ctx, service)
 	job := s.history.begin(ctx, service, origin)
-	result, err := s.Systemd.Start(ctx, service.Unit(), "replace")
+	result, err := s.startUnit(ctx, u, "replace")
 	if err != nil {
 		s.history.end(ctx, job, units.PhaseFailed, "refused")
 		return units.Job{}, nil, err
@@ -115,6 +124,7 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 	// What goes on in the background gives up by this, or has started the unit
 	// by the time that control is had.
 	s.ask(id)
+	s.restarts.halt(id, true)
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return units.Job{}, err
@@ -154,6 +164,7 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 		return err
 	}
 	s.ask(job.Service)
+	s.restarts.halt(job.Service, true)
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -194,7 +205,7 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 		return units.Job{}, err
 	}
 	s.history.observe(ctx, u)
-	asked := s.ask(id)
+	asked := s.askUp(ctx, service)
 	if len(alive) == 0 {
 		job, result, err := s.startLocked(ctx, service, u, units.OriginAPI)
 		if err != nil {

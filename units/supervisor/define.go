@@ -173,6 +173,7 @@ func (s *Supervisor) Remove(ctx context.Context, id units.ID, stop bool) error {
 		return err
 	}
 	delete(s.rows, id)
+	s.restarts.halt(id, false)
 	s.redraw()
 	s.Logger.Info("service removed", "service", id)
 	return s.unload(ctx, id)

@@ -31,14 +31,6 @@ func healthy(name, probe string, more ...any) map[string]any {
 	return d
 }
 
-func (d *daemon) start(name string) {
-	d.w.t.Helper()
-	if _, err := d.Start(d.w.t.Context(), units.ID{Context: "core", Name: name}); err != nil {
-		d.w.t.Fatal(err)
-	}
-	d.await(name, units.StateRunning)
-}
-
 // awaitHealth waits until a service's sole probe says state.
 func (d *daemon) awaitHealth(name string, state units.HealthState) units.ActionHealth {
 	d.w.t.Helper()

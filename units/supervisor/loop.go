@@ -45,9 +45,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	retry, status := time.NewTimer(resyncRetry), time.NewTimer(settleStatus)
+	retry, status, again := time.NewTimer(resyncRetry), time.NewTimer(settleStatus), time.NewTimer(settleStatus)
 	defer retry.Stop()
 	defer status.Stop()
+	defer again.Stop()
 	if !s.resyncDue && !s.incomplete {
 		retry.Stop()
 	}
@@ -55,7 +56,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.tasks.Go(func() { s.keepHistory(ctx) })
 	}
 	for {
+		s.setRestartTimer(again)
 		select {
+		case <-s.restarts.kick:
+		case <-again.C:
+			s.mendDue(ctx)
 		case <-ctx.Done():
 			s.Notify("STOPPING=1\nSTATUS=Stopping; the services run on")
 			s.flush(context.WithoutCancel(ctx))
@@ -69,7 +74,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			status.Reset(settleStatus)
 		case <-retry.C:
-			if err := s.resync(ctx); err != nil {
+			if err := s.resync(ctx, nil); err != nil {
 				s.Logger.Warn("cannot read the units again, trying again", "error", err)
 				retry.Reset(resyncRetry)
 			}
@@ -112,7 +117,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 	c := s.Systemd.Take()
 	s.reportBus(c)
 	if c.All || c.Back {
-		if err := s.resync(ctx); err != nil {
+		if err := s.resync(ctx, c.Jobs); err != nil {
 			s.Logger.Warn("cannot read the units again, trying again", "error", err)
 			return false
 		}
@@ -122,6 +127,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 	for _, name := range s.withActions(c.Units) {
 		u, err := s.Systemd.Unit(ctx, name)
 		if unreachable(err) {
+			s.mend(ctx, nil, c.Jobs)
 			s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
 			return false
 		}
@@ -139,6 +145,8 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		}
 		s.renew(u)
 	}
+	s.reportNoted(seen)
+	s.mend(ctx, seen, c.Jobs)
 	return true
 }
 

@@ -10,7 +10,9 @@ import (
 
 // report journals an event and queues it for the logs table.
 func (s *Supervisor) report(e units.Event) {
-	e.Time = s.Now()
+	if e.Time.IsZero() {
+		e.Time = s.Now()
+	}
 	s.reported.Store(true)
 	if err := s.Journal.Send(e); err != nil {
 		s.Logger.Error("cannot journal an event, ignoring", "code", e.Code, "error", err, "message", e.Message)

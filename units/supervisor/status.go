@@ -198,6 +198,9 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 		reading = queued
 	}
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
+	if reading.State == units.StateFailed || reading.State == units.StateBlocked && len(down) > 0 {
+		st.Reason += s.intends(st.Unit.Name)
+	}
 	return st
 }
 

@@ -108,6 +108,15 @@ type Past interface {
 	Entries(ctx context.Context, since time.Time, wanted func(unit string) bool) ([]units.Entry, error)
 }
 
+// Notes are what was met, before services were started, by the program that
+// systemd runs for that: whether the supervisor was there or not.
+type Notes interface {
+	// Units are those that something is noted of.
+	Units() ([]string, error)
+	// Take reads what is noted of a unit, once.
+	Take(unit string) ([]units.Event, error)
+}
+
 // LogQueue is the bounded queue before the logs table.
 type LogQueue interface {
 	Append(units.Event)
@@ -140,6 +149,7 @@ type Options struct {
 	// Past may be nil: then what was not seen is lost.
 	Past  Past
 	Queue LogQueue
+	Notes Notes
 	// Notify tells the service manager a state: sd_notify(3).
 	Notify func(state string)
 	// Watchdog is how often the service manager wants to hear of us; 0 is never.
@@ -159,11 +169,12 @@ type Options struct {
 // from the store and from systemd.
 type Supervisor struct {
 	Options
-	started time.Time
-	history *history
-	touched *touched
-	checks  *checks
-	ready   atomic.Bool
+	started  time.Time
+	history  *history
+	touched  *touched
+	checks   *checks
+	ready    atomic.Bool
+	restarts *restarts
 	// reported says that something was since the last flush.
 	reported atomic.Bool
 	graph    atomic.Pointer[plan.Graph]
@@ -188,6 +199,9 @@ type Supervisor struct {
 	// marked is the mark of the history, in nanoseconds since 1970.
 	marked  atomic.Int64
 	reading singleflight.Group
+	// noted is what was reported last of the starts of units that have not
+	// come up since. It is the loop's.
+	noted map[string]string
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -212,6 +226,7 @@ func New(o Options) *Supervisor {
 		Options: o,
 		started: o.Now(),
 		digests: map[string]string{},
+		noted:   map[string]string{},
 		refused: map[units.ID]plan.Problem{},
 		heroDB:  "pending",
 		asked:   map[units.ID]uint64{},
@@ -224,6 +239,7 @@ func New(o Options) *Supervisor {
 	s.Systemd = pid1
 	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) },
 		func(id units.ID) (units.Service, bool) { return s.graph.Load().Service(id) }, o.Past != nil)
+	s.restarts = newRestarts()
 	s.graph.Store(plan.NewGraph(nil))
 	return s
 }
@@ -251,6 +267,13 @@ func (s *Supervisor) ask(id units.ID) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked[id]++
+	return s.asked[id]
+}
+
+// asking is the number of what was asked of a service last.
+func (s *Supervisor) asking(id units.ID) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.asked[id]
 }
 

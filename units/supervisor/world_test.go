@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,8 @@ type world struct {
 	bus  *privatebus.Bus
 	pid1 *systemdtest.Systemd
 	dir  string
+	// noted is what the prober has met.
+	noted noted
 	// wrap may stand between the next daemons and systemd; nil doesn't.
 	wrap func(supervisor.Systemd) supervisor.Systemd
 	// past is the journal that the next daemons read.
@@ -72,6 +75,10 @@ func (d *daemon) notify(state string) {
 	}
 }
 
+func (d *daemon) Units() ([]string, error) { return d.w.noted.units() }
+
+func (d *daemon) Take(unit string) ([]units.Event, error) { return d.w.noted.take(unit) }
+
 // reported are the events so far, as "code service".
 func (d *daemon) reported() []string {
 	d.mu.Lock()
@@ -106,7 +113,7 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 		pid1 = w.wrap(pid1)
 	}
 	d.Supervisor = supervisor.New(supervisor.Options{
-		Store: db, Systemd: pid1, Journal: d, Past: w.past, Queue: queue, Notify: d.notify, Policy: p, Found: found,
+		Store: db, Systemd: pid1, Journal: d, Past: w.past, Queue: queue, Notes: d, Notify: d.notify, Policy: p, Found: found,
 		Ask: func(_ context.Context, check units.HealthCheck) (bool, string) {
 			if w.ask == nil {
 				return true, ""
@@ -252,4 +259,33 @@ func (d *daemon) job(name string) (units.Job, bool) {
 		d.w.t.Fatal(err)
 	}
 	return job, job.InvocationID != "" && job.InvocationID == d.status(name).Unit.InvocationID
+}
+
+// noted is what was met before units were started.
+type noted struct {
+	mu sync.Mutex
+	of map[string][]units.Event
+}
+
+func (n *noted) put(unit string, e units.Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.of == nil {
+		n.of = map[string][]units.Event{}
+	}
+	n.of[unit] = []units.Event{e}
+}
+
+func (n *noted) units() ([]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.of)), nil
+}
+
+func (n *noted) take(unit string) ([]units.Event, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	events := n.of[unit]
+	delete(n.of, unit)
+	return events, nil
 }

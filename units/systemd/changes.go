@@ -17,6 +17,7 @@ type changes struct {
 
 	mu         sync.Mutex
 	names      map[string]struct{}
+	results    map[string]string // of the last job of a unit
 	all        bool
 	lost, back bool
 	// held: systemd reloads. It tells of every unit that it is gone, which is
@@ -25,7 +26,7 @@ type changes struct {
 }
 
 func newChanges() changes {
-	return changes{wake: make(chan struct{}, 1), names: make(map[string]struct{})}
+	return changes{wake: make(chan struct{}, 1), names: make(map[string]struct{}), results: make(map[string]string)}
 }
 
 // mark says that a unit has to be read again, if it can be hero_proc's.
@@ -43,6 +44,20 @@ func (c *changes) mark(unit string) {
 		c.readAll()
 	}
 	c.notify()
+}
+
+// over says how a unit's job has ended, and that the unit has to be read again.
+// Nobody but the signal tells the result, so a reload doesn't keep it away.
+func (c *changes) over(unit, result string) {
+	if _, ok := units.ParseUnit(unit); !ok {
+		return
+	}
+	c.mu.Lock()
+	if len(c.results) < maxDirty || c.results[unit] != "" {
+		c.results[unit] = result
+	}
+	c.mu.Unlock()
+	c.mark(unit)
 }
 
 // hold begins and ends a reload.
@@ -91,6 +106,9 @@ func (c *changes) take() units.Changes {
 		taken.Units = append(taken.Units, name)
 	}
 	slices.Sort(taken.Units)
+	if len(c.results) > 0 {
+		taken.Jobs, c.results = c.results, make(map[string]string)
+	}
 	clear(c.names)
 	c.all, c.lost, c.back = false, false, false
 	return taken

@@ -88,11 +88,23 @@ func TestChangesAreBounded(t *testing.T) {
 	if got := c.take(); got.All || len(got.Units) != 1 {
 		t.Errorf("after that, took %+v", got)
 	}
+	for i := range maxDirty + 1 {
+		c.over(name(i), "failed")
+	}
+	c.over(name(0), "done")
+	if got := c.take(); len(got.Jobs) != maxDirty || got.Jobs[name(0)] != "done" {
+		t.Errorf("took the results of %d units, the first's is %q", len(got.Jobs), got.Jobs[name(0)])
+	}
 }
 
 func TestChangesDuringAReload(t *testing.T) {
 	c := newChanges()
 	c.hold(true)
+	c.over("hero-core-b.service", "dependency")
+	c.over("ssh.service", "failed")
+	if got := c.take(); got.Units != nil || len(got.Jobs) != 1 || got.Jobs["hero-core-b.service"] != "dependency" {
+		t.Errorf("while it reloads, the jobs that are over are %+v", got)
+	}
 	c.mark("hero-core-a.service") // systemd says that it is gone
 	if got := c.take(); got.All || got.Units != nil {
 		t.Errorf("while it reloads, took %+v", got)

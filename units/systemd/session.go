@@ -172,7 +172,7 @@ func (s *session) handle(signal *dbus.Signal) {
 		}
 	case signal.Name == managerName+".JobRemoved":
 		if dbus.Store(signal.Body, &id, &path, &unit, &result) == nil {
-			s.changes.mark(unit) // first, so that it is there when the waiting one looks
+			s.changes.over(unit, result) // first, so that it is there when the waiting one looks
 			s.jobs.finish(id, result)
 		}
 	case signal.Name == managerName+".Reloading":

@@ -2,14 +2,14 @@ package transient
 
 import "strings"
 
-// Command is an element of ExecStart= or ExecStartPost=, a(sasb).
+// Command is an element of ExecStart=, ExecStartPre= or ExecStartPost=, a(sasb).
 type Command struct {
 	Path          string
 	Args          []string // from argument 0 on
 	IgnoreFailure bool
 }
 
-// CommandEx is an element of ExecStartEx= or ExecStartPostEx=, a(sasas).
+// CommandEx is an element of ExecStartEx=, ExecStartPreEx= or ExecStartPostEx=, a(sasas).
 type CommandEx struct {
 	Path  string
 	Args  []string // from argument 0 on
@@ -23,10 +23,10 @@ type CommandEx struct {
 const keepsExec = 254
 
 // command is the property, ExecStart or ExecStartPost, for a command that is to
-// be executed as it is.
-func command(property string, args []string, systemd int) Property {
+// be executed as it is. Flags are for those systemds that keep them.
+func command(property string, args []string, systemd int, flags ...string) Property {
 	if systemd >= keepsExec {
-		return Property{property + "Ex", []CommandEx{{args[0], args, []string{"no-env-expand"}}}}
+		return Property{property + "Ex", []CommandEx{{args[0], args, append([]string{"no-env-expand"}, flags...)}}}
 	}
 	for _, arg := range args {
 		if strings.ContainsAny(arg, "$;") {

@@ -1,6 +1,7 @@
 package transient
 
 import (
+	"slices"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -17,9 +18,11 @@ const proberStart = 10 * time.Second
 // probe has systemd wait, before the unit is active, until the prober has had
 // its answer. systemd does so by itself, whether hero_proc runs or not.
 func (ps *properties) probe(a units.Action, systemd int) {
-	// So that the prober can say what it waits for, as the unit's status.
-	ps.add("NotifyAccess", "exec")
-	*ps = append(*ps, command("ExecStartPost", proberArgs(a), systemd))
+	args := proberArgs(a)
+	if needsRoot(a) && systemd < keepsExec {
+		args = slices.Insert(args, 1, "--as-main")
+	}
+	*ps = append(*ps, command("ExecStartPost", args, systemd))
 }
 
 func proberArgs(a units.Action) []string {

@@ -72,7 +72,7 @@ func unit(s units.Service, i, systemd int) Unit {
 	}
 	ps.dependencies(s, i)
 	ps.execution(a, systemd)
-	ps.lifecycle(a, systemd)
+	ps.lifecycle(s.UnitOf(i), a, systemd)
 	ps.limits(a)
 	ps.logging(s, a)
 	return Unit{s.UnitOf(i), ps}
@@ -172,8 +172,11 @@ func (ps *properties) execution(a units.Action, systemd int) {
 
 // lifecycle: systemd.service(5), systemd.unit(5) for the start limit,
 // systemd.kill(5).
-func (ps *properties) lifecycle(a units.Action, systemd int) {
+func (ps *properties) lifecycle(unit string, a units.Action, systemd int) {
 	timeout := a.TimeoutStart
+	// So that the prober can say what it waits for, or why the program was not
+	// started, as the unit's status.
+	access := "exec"
 	switch {
 	case !a.Process:
 		ps.add("Type", "oneshot")
@@ -182,9 +185,15 @@ func (ps *properties) lifecycle(a units.Action, systemd int) {
 		ps.add("RemainAfterExit", true)
 	case a.Ready == units.ReadyNotify:
 		ps.add("Type", "notify")
-		ps.add("NotifyAccess", "main")
+		if !a.Any() {
+			access = "main"
+		}
+		ps.add("NotifyAccess", access)
 	default:
 		ps.add("Type", "exec")
+		if a.Any() || a.Ready.IsProbe() {
+			ps.add("NotifyAccess", access)
+		}
 		if a.Ready.IsProbe() {
 			ps.probe(a, systemd)
 			timeout = probeTimeout(a)
@@ -193,9 +202,16 @@ func (ps *properties) lifecycle(a units.Action, systemd int) {
 		}
 	}
 	ps.duration("WatchdogUSec", a.Watchdog)
+	if a.Any() {
+		ps.prepare(unit, a, systemd)
+	}
 	if policy := a.RestartPolicy(); policy != units.RestartNo {
 		ps.add("Restart", string(policy))
 		ps.duration("RestartUSec", a.RestartDelay)
+		if a.DelayMax != 0 && systemd >= growsDelay {
+			ps.add("RestartSteps", a.Steps())
+			ps.duration("RestartMaxDelayUSec", a.DelayMax)
+		}
 	}
 	ps.duration("StartLimitIntervalUSec", a.StartLimitInterval)
 	ps.number32("StartLimitBurst", a.StartLimitBurst)

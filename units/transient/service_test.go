@@ -210,3 +210,16 @@ func TestWithGenerated(t *testing.T) {
 		t.Error("the digest is not that of the definition")
 	}
 }
+
+func TestIgnored(t *testing.T) {
+	t.Parallel()
+	s := decode(t, `{"name": "x", "actions": [{"name": "a", "exec": "true"}, {"name": "b", "exec": "true", "restart_delay": "2s", "restart_delay_max": "1m"}]}`)
+	for version, want := range map[int][]string{
+		252: {`restart_delay_max of action "b" has no effect: systemd 252 has no RestartMaxDelaySec=, which is there from 254 on; each restart waits 2s`},
+		254: nil,
+	} {
+		if got := Ignored(s, version); !reflect.DeepEqual(got, want) {
+			t.Errorf("systemd %d ignores %q, want %q", version, got, want)
+		}
+	}
+}

@@ -231,7 +231,7 @@ func outcome(ctx context.Context, api API, id units.ID, v verb, job units.Job, e
 func why(ctx context.Context, api API, id units.ID, job units.Job) string {
 	s, err := api.Status(ctx, id)
 	same := err == nil && s.Unit.Name == job.Unit && s.Unit.InvocationID == job.InvocationID
-	if same && s.Reason != "" && (job.ExitCode == 0 || strings.Contains(s.Reason, units.NotReady)) {
+	if same && s.Reason != "" && (job.ExitCode == 0 || strings.Contains(s.Reason, units.NotReady) || strings.Contains(s.Reason, units.NotStarted)) {
 		return s.Reason
 	}
 	end := units.Unit{Result: job.Result, ExitCode: job.ExitCode, ExitStatus: job.ExitStatus}

@@ -20,6 +20,7 @@ const (
 	list         // each flag one more; a single empty one empties the list
 	pairs        // NAME=VALUE; a single empty one empties the map
 	inverse      // a switch that turns the key off
+	toggle       // a switch that turns the key on
 )
 
 // field is a flag of "service set" that stands for a key of a definition.
@@ -36,6 +37,7 @@ var serviceFields = []field{
 	{"after", "after", list, "a `SERVICE` that starts first, if it starts; again for more, '' for none"},
 	{"wants", "wants", list, "a `SERVICE` to start first, that may fail; again for more, '' for none"},
 	{"conflicts", "conflicts", list, "a `SERVICE` that stops when this one starts; again for more, '' for none"},
+	{"no-restart-with-requires", "restart_with_requires", inverse, "leave it down when what it requires is back after a failure"},
 }
 
 var actionFields = []field{
@@ -71,6 +73,15 @@ var actionFields = []field{
 	{"restart-delay", "restart_delay", text, "wait this `TIME` before it starts again, such as 1.5s"},
 	{"start-limit-burst", "start_limit_burst", text, "`COUNT` of starts after which systemd gives up"},
 	{"start-limit-interval", "start_limit_interval", text, "the `TIME` in which those starts count"},
+	{"restart-delay-max", "restart_delay_max", text, "the `TIME` that --restart-delay grows to (systemd 254 or later)"},
+	{"restart-steps", "restart_steps", text, "the `COUNT` of restarts in which it grows; 5 unless given"},
+	{"no-restart-retry", "restart_retry", inverse, "leave it down once systemd has given it up because of its start limit"},
+	{"restart-retry-delay", "restart_retry_delay", text, "the `TIME` after which hero_proc starts it again then, twice as long each time; 1m unless given"},
+	{"restart-retry-delay-max", "restart_retry_delay_max", text, "the `TIME` that this grows to; 1h unless given"},
+	{"restart-reset-after", "restart_reset_after", text, "the `TIME` for which it has to be up until its restarts no longer count; 10m unless given"},
+	{"socket", "sockets", list, "a unix socket's `PATH` that it listens on: a stale one is removed before it starts; again for more, '' for none"},
+	{"port", "ports", list, "a TCP port `[HOST:]PORT` that it listens on: it is not started while somebody else has it; again for more, '' for none"},
+	{"kill-others", "kill_others", toggle, "end whoever else has one of these sockets or ports"},
 	{"timeout-start", "timeout_start", text, "the `TIME` it has to get ready"},
 	{"timeout-stop", "timeout_stop", text, "the `TIME` it has to stop before it is killed"},
 	{"kill-signal", "kill_signal", text, "the `SIGNAL` that asks it to stop, such as SIGINT"},
@@ -109,7 +120,7 @@ Example:
 	}
 	for _, f := range slices.Concat(serviceFields, actionFields) {
 		switch f.kind {
-		case inverse:
+		case inverse, toggle:
 			cmd.Flags = append(cmd.Flags, &cli.BoolFlag{Name: f.flag, Usage: f.usage})
 		case list, pairs:
 			cmd.Flags = append(cmd.Flags, &cli.StringSliceFlag{Name: f.flag, Usage: f.usage})
@@ -243,6 +254,8 @@ func putFlags(cc *cli.Context, fields []field, into map[string]any) error {
 		switch f.kind {
 		case inverse:
 			into[f.key] = !cc.Bool(f.flag)
+		case toggle:
+			into[f.key] = cc.Bool(f.flag)
 		case list:
 			into[f.key] = slices.DeleteFunc(cc.StringSlice(f.flag), func(s string) bool { return s == "" })
 		case pairs:

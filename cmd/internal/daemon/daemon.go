@@ -108,7 +108,7 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		logger.Warn("cannot read the watchdog's interval, ignoring: it is off", "error", err)
 	}
 	sup := supervisor.New(supervisor.Options{
-		Store: db, Systemd: manager, Journal: systemJournal{logger}, Past: journal.Reader{}, Queue: queue,
+		Store: db, Systemd: manager, Journal: systemJournal{logger}, Past: journal.Reader{}, Queue: queue, Notes: runtimeNotes{},
 		Notify: notify, Watchdog: watchdog, Policy: settings.policy, Ask: ask, Found: found,
 		Version: version, Logger: logger, Now: time.Now,
 	})

@@ -63,6 +63,7 @@ type call struct {
 	credential        string
 	once              bool
 	version           bool
+	asMain            bool
 }
 
 func parse(args []string, env Env) (call, error) {
@@ -75,6 +76,7 @@ func parse(args []string, env Env) (call, error) {
 	flags.StringVar(&c.question.Match, "match", "", "`TEXT` that the body of an answer of HTTP has to have")
 	flags.StringVar(&c.credential, "credential", "", "the `NAME` under $CREDENTIALS_DIRECTORY of the password for Redis")
 	flags.BoolVar(&c.once, "once", false, "ask once, and be content with any answer")
+	flags.BoolVar(&c.asMain, "as-main", false, "become who the unit's program runs as, before anything else")
 	flags.BoolVar(&c.version, "version", false, "print the version")
 	err := flags.Parse(args)
 	switch {
@@ -101,6 +103,11 @@ func parse(args []string, env Env) (call, error) {
 	}
 	if c.question.Probe, err = units.ParseProbe(flags.Arg(0)); err != nil {
 		return c, fmt.Errorf("the probe %w", err)
+	}
+	if c.asMain {
+		if err := becomeMain(env.Getenv("MAINPID")); err != nil {
+			return c, err
+		}
 	}
 	if c.credential != "" {
 		c.question.Password, err = readCredential(env.Getenv("CREDENTIALS_DIRECTORY"), c.credential)

@@ -53,6 +53,10 @@ func (s *Systemd) queue(u *unit, kind, mode string) (*job, *dbus.Error) {
 		if other.job != nil && other.job.kind == tx[other] {
 			continue // both wait for the one job
 		}
+		if other.job != nil && other.job.kind == startJob && tx[other] == restartJob {
+			other.job.kind, other.job.running = restartJob, false // they become one
+			continue
+		}
 		if other.job != nil {
 			s.end(other, "canceled")
 		}
@@ -153,6 +157,7 @@ func (s *Systemd) schedule() {
 			s.begin(u)
 		case u.active == "active":
 			s.finish(u, "done")
+		case u.sub == "auto-restart": // whose delay it waits for
 		default:
 			s.begin(u)
 		}

@@ -169,7 +169,7 @@ func (s *Systemd) resetFailedUnit(name string) *dbus.Error {
 		if err != nil {
 			return err
 		}
-		u.starts = nil
+		u.starts, u.restarts = nil, 0
 		if u.active == "failed" {
 			u.result = "success"
 			s.set(u, "inactive", "dead")
@@ -280,7 +280,8 @@ var unitProperties = map[string]string{
 }
 
 var serviceProperties = map[string]string{
-	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)", "RemainAfterExit": "b", "NotifyAccess": "s",
+	"Type": "s", "ExecStart": "a(sasb)", "ExecStartEx": "a(sasas)", "ExecStartPost": "a(sasb)", "ExecStartPostEx": "a(sasas)",
+	"ExecStartPre": "a(sasb)", "ExecStartPreEx": "a(sasas)", "PermissionsStartOnly": "b", "RemainAfterExit": "b", "NotifyAccess": "s",
 	"Restart": "s", "RestartUSec": "t", "TimeoutStartUSec": "t", "TimeoutStopUSec": "t", "KillSignal": "i", "WatchdogUSec": "t", "SuccessExitStatus": "(aiai)",
 	"Environment": "as", "LoadCredential": "a(ss)", "StateDirectory": "as", "StateDirectoryMode": "u", "User": "s", "Group": "s", "WorkingDirectory": "s",
 	"MemoryMax": "t", "CPUQuotaPerSecUSec": "t", "TasksMax": "t", "LimitNOFILE": "t",

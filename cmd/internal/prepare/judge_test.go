@@ -1,0 +1,228 @@
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+func TestParseListeners(t *testing.T) {
+	t.Parallel()
+	const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 4438822 1 0000000000000000 100 0 0 10 0
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 17 1 0000000000000000 100 0 0 10 0
+   2: 0100007F:18EB 0100007F:A1B2 01 00000000:00000000 00:00000000 00000000   104        0 99 1 0000000000000000 20 4 30 10 -1
+   3: nonsense
+   4: 010000:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 98 1
+`
+	const tcp6 = `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:18EB 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21 1 0000000000000000 100 0 0 10 0
+   1: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 22 1 0000000000000000 100 0 0 10 0
+   2: 0000000000000000FFFF00000100007F:0051 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 23 1 0000000000000000 100 0 0 10 0
+`
+	for text, want := range map[string]string{
+		tcp:  "127.0.0.1:6379 4438822, 0.0.0.0:22 17",
+		tcp6: "[::1]:6379 21, [::]:80 22, 127.0.0.1:81 23",
+		"":   "",
+	} {
+		all, err := parseListeners(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, l := range all {
+			got = append(got, fmt.Sprintf("%s %d", l.addr, l.inode))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("listeners are %q, want %q", got, want)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		port, listener string
+		want           overlap
+	}{
+		{"80", "127.0.0.1:80", same},
+		{"80", "0.0.0.0:80", same},
+		{"80", "[::]:80", same},
+		{"80", "[::1]:80", same},
+		{"80", "127.0.0.1:81", apart},
+		{"127.0.0.1:80", "127.0.0.1:80", same},
+		{"127.0.0.1:80", "127.0.0.2:80", apart},
+		{"127.0.0.1:80", "0.0.0.0:80", same},
+		{"127.0.0.1:80", "[::]:80", unsure},
+		{"127.0.0.1:80", "[::1]:80", apart},
+		{"127.0.0.1:80", "127.0.0.1:81", apart},
+		{"0.0.0.0:80", "127.0.0.1:80", same},
+		{"0.0.0.0:80", "0.0.0.0:80", same},
+		{"0.0.0.0:80", "[::]:80", unsure},
+		{"0.0.0.0:80", "[::1]:80", apart},
+		{"[::1]:80", "[::1]:80", same},
+		{"[::1]:80", "[::]:80", same},
+		{"[::1]:80", "[fd00::1]:80", apart},
+		{"[::1]:80", "127.0.0.1:80", apart},
+		{"[::1]:80", "0.0.0.0:80", apart},
+		{"[::]:80", "[::1]:80", same},
+		{"[::]:80", "[::]:80", same},
+		{"[::]:80", "0.0.0.0:80", apart},
+		{"[::]:80", "127.0.0.1:80", apart},
+	} {
+		p, err := units.ParsePort(tt.port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := compare(p, netip.MustParseAddrPort(tt.listener)); got != tt.want {
+			t.Errorf("port %s and a listener on %s: %d, want %d", tt.port, tt.listener, got, tt.want)
+		}
+	}
+	// What isn't sure is tried.
+	p, _ := units.ParsePort("127.0.0.1:80")
+	all := []listener{{netip.MustParseAddrPort("[::]:80"), 1}, {netip.MustParseAddrPort("[::1]:80"), 2}}
+	for free, want := range map[bool][]uint64{true: nil, false: {1}} {
+		if got := taken(p, all, func(units.Port) bool { return free }); !slices.Equal(got, want) {
+			t.Errorf("if one can listen there (%t), in the way are %v, want %v", free, got, want)
+		}
+	}
+}
+
+func TestUnitOf(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, cgroups, want string }{
+		{"a service", "0::/system.slice/redis.service\n", "redis.service"},
+		{"one of ours", "0::/hero.slice/hero-core.slice/hero-core-web@page.service\n", "hero-core-web@page.service"},
+		{"a group of its own below it", "0::/system.slice/docker.service/payload\n", "docker.service"},
+		{"a container", "0::/system.slice/docker-abc.scope/init\n", "docker-abc.scope"},
+		{"a session", "0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope"},
+		{"a user's own service", "0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", "user@1000.service"},
+		{"systemd", "0::/init.scope\n", "init.scope"},
+		{"none", "0::/\n", ""},
+		{"a slice alone", "0::/system.slice\n", ""},
+		{"outside our namespace", "0::/../..\n", ""},
+		{"an older systemd", "12:pids:/x.service\n1:name=systemd:/system.slice/redis.service\n0::/\n", "redis.service"},
+		{"in a container on one", "9:name=systemd:/../..\n0::/system.slice/redis.service\n", "redis.service"},
+		{"an escaped name", "0::/system.slice/_.hidden.service\n", ".hidden.service"},
+		{"nothing", "", ""},
+	} {
+		if got := unitOf(tt.cgroups); got != tt.want {
+			t.Errorf("%s: unit is %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestDecideEnd(t *testing.T) {
+	t.Parallel()
+	const own = "hero-core-web.service"
+	for _, tt := range []struct {
+		name string
+		h    holder
+		want ending
+		why  string
+	}{
+		{"a service", holder{12, "x", "redis.service"}, endUnit, ""},
+		{"a service of hero_proc's", holder{12, "x", "hero-core-other.service"}, endUnit, ""},
+		{"what the unit itself has left", holder{12, "x", own}, endProcess, ""},
+		{"no unit", holder{12, "x", ""}, endProcess, ""},
+		{"a session", holder{12, "x", "session-3.scope"}, endProcess, ""},
+		{"a user's manager", holder{12, "x", "user@1000.service"}, endProcess, ""},
+		{"systemd", holder{1, "systemd", "init.scope"}, endNot, "it is systemd itself"},
+		{"beside systemd", holder{12, "x", "init.scope"}, endNot, "the system needs it"},
+		{"hero_proc", holder{12, "x", "hero_proc.service"}, endNot, "the system needs it"},
+		{"the bus", holder{12, "x", "dbus.service"}, endNot, "the system needs it"},
+		{"the other bus", holder{12, "x", "dbus-broker.service"}, endNot, "the system needs it"},
+		{"a part of systemd", holder{12, "x", "systemd-resolved.service"}, endNot, "the system needs it"},
+		{"nobody that can be seen", holder{}, endNot, "it can't be seen"},
+	} {
+		if got, why := decideEnd(tt.h, own); got != tt.want || why != tt.why {
+			t.Errorf("%s: it is ended by %q (%q), want %q (%q)", tt.name, got, why, tt.want, tt.why)
+		}
+	}
+}
+
+func TestHolderInWords(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		h            holder
+		says, remedy string
+	}{
+		{holder{812, "redis-server", "redis.service"}, "redis-server (PID 812, unit redis.service)", "stop it with: systemctl stop redis.service"},
+		{holder{812, "python3", "session-3.scope"}, "python3 (PID 812, unit session-3.scope)", "end it with: kill 812"},
+		{holder{812, "python3", ""}, "python3 (PID 812)", "end it with: kill 812"},
+		{holder{1, "systemd", "init.scope"}, "systemd (PID 1, unit init.scope)", "it is a socket unit's, to be found with: systemctl list-sockets"},
+		{holder{}, "a process that can't be seen from here", "look for it with: ss -lnpx; ss -lnpt"},
+	} {
+		if tt.h.String() != tt.says || tt.h.remedy() != tt.remedy || !strings.HasSuffix(tt.remedy, ": "+tt.h.command()) {
+			t.Errorf("%+v says %q, %q, %q", tt.h, tt.h, tt.h.remedy(), tt.h.command())
+		}
+	}
+	for comm, want := range map[string]string{"redis-server\n": "redis-server", "a\x1b[31m\nb": "a?[31m?b", "": "a program"} {
+		if got := printable(comm); got != want {
+			t.Errorf("the program %q is shown as %q, want %q", comm, got, want)
+		}
+	}
+}
+
+// mode is what lstat says of a file.
+type mode fs.FileMode
+
+func (m mode) Name() string       { return "x" }
+func (m mode) Size() int64        { return 0 }
+func (m mode) Mode() fs.FileMode  { return fs.FileMode(m) }
+func (m mode) ModTime() time.Time { return time.Time{} }
+func (m mode) IsDir() bool        { return m.Mode().IsDir() }
+func (m mode) Sys() any           { return nil }
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	socket, file, link := mode(fs.ModeSocket), mode(0), mode(fs.ModeSymlink)
+	for _, tt := range []struct {
+		name  string
+		info  fs.FileInfo
+		stat  error
+		conn  error
+		known bool
+		want  finding
+	}{
+		{"nothing", nil, fs.ErrNotExist, nil, false, nothing},
+		{"nobody has it", socket, nil, syscall.ECONNREFUSED, false, stale},
+		{"it is bound, and nobody listens", socket, nil, syscall.ECONNREFUSED, true, live},
+		{"it answers", socket, nil, nil, true, live},
+		{"it answers from another network", socket, nil, nil, false, live},
+		{"it has no time", socket, nil, syscall.EAGAIN, true, live},
+		{"it is of another type", socket, nil, syscall.EPROTOTYPE, false, live},
+		{"it goes as it is looked at", socket, nil, syscall.ENOENT, false, nothing},
+		{"anything else", socket, nil, errors.New("?"), false, live},
+		{"a file", file, nil, nil, false, other},
+		{"a link, also to a socket", link, nil, nil, false, other},
+		{"what can't be looked at", nil, syscall.EIO, nil, false, live},
+	} {
+		if got := judge(tt.info, tt.stat, tt.conn, tt.known); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestBound(t *testing.T) {
+	t.Parallel()
+	const unix = `Num       RefCount Protocol Flags    Type St Inode Path
+00000000: 00000002 00000000 00010000 0001 01 17 /run/a b
+00000000: 00000003 00000000 00000000 0001 03 18 /run/a b
+00000000: 00000002 00000000 00010000 0001 01 19 @abstract
+00000000: 00000003 00000000 00000000 0001 03 20
+`
+	got, err := bound(strings.NewReader(unix))
+	if want := map[string][]uint64{"/run/a b": {17, 18}}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("bound are %v, %v; want %v", got, err, want)
+	}
+}
