@@ -147,7 +147,7 @@ func TestWhyOfWaiting(t *testing.T) {
 
 	g.set("two", sleeper)
 	g.set("two", brokenC, "--action", "side", "--restart", "no")
-	g.hp("service", "start", "two")
+	g.run("hero_proc", "service", "start", "two") // which says that not all of it has started
 	g.waitFor("its side to fail", func() bool { return g.prop("hero-core-two@side.service", "ActiveState") == "failed" })
 	g.wantWhy("two", "degraded")
 

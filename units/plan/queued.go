@@ -6,6 +6,9 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
+// startQueued is the reason of a start that waits for nothing that is known.
+const startQueued = "its start is queued"
+
 // Queued says whether the service's start is queued in systemd, and what it
 // waits for there: another action, or one of the units that it requires. A
 // unit that is down and has a job is one that is to be started.
@@ -17,7 +20,7 @@ func Queued(s units.Service, actions, requires []units.Unit, said Said) (r Readi
 	if primary.JobID == 0 || primary.Active != "inactive" && primary.Active != "failed" {
 		return r, false
 	}
-	r = Reading{State: units.StateActivating, Reason: "its start is queued"}
+	r = Reading{State: units.StateActivating, Reason: startQueued}
 	for i, a := range s.Actions {
 		if i != s.Primary() && actions[i].Active == "activating" {
 			r.Reason = fmt.Sprintf("waits for action %q%s", a.Name, said.waiting(actions[i]))

@@ -62,7 +62,7 @@ var (
 	blocked  = is(units.StateBlocked, "inactive", "dead", "it is blocked")
 	starting = is(units.StateActivating, "activating", "start-post", "not ready yet (start-post), waiting for tcp:a:1",
 		with(func(u *units.Unit) { u.JobID, u.InvocationID = 7, "s" }))
-	waiting = is(units.StateInactive, "inactive", "dead", "", with(func(u *units.Unit) { u.JobID = 8 }))
+	waiting = is(units.StateActivating, "inactive", "dead", startQueued, with(func(u *units.Unit) { u.JobID = 8 }))
 )
 
 func whyJob(phase units.Phase, invocation, result string) units.Job {
@@ -156,11 +156,16 @@ var whyCases = []whyCase{
 		name: "waits in systemd's queue", services: []units.Service{svc("a", requires("b"), func(s *units.Service) { s.After, s.Wants = []string{"c"}, []string{"d"} }), svc("b"), svc("c"), svc("d")},
 		states: map[string]units.Status{"a": waiting, "b": starting, "c": waiting, "d": inactive},
 		want: []string{
-			"0  a: is to be started, and waits | systemd has a start of it in its queue",
+			"0  a: is to be started, and waits | its start is queued",
 			"1 requires b: is starting | not ready yet (start-post), waiting for tcp:a:1 | root | s",
-			"1 after c: is to be started, and waits | systemd has a start of it in its queue, behind units that are not hero_proc's | root",
+			"1 after c: is to be started, and waits | its start is queued, behind units that are not hero_proc's | root",
 		},
 		remedy: "systemctl list-jobs --after",
+	},
+	{
+		name: "waits for an action of its own", services: []units.Service{svc("a")},
+		states: map[string]units.Status{"a": is(units.StateActivating, "inactive", "dead", `waits for action "x"`, with(func(u *units.Unit) { u.JobID, u.InvocationID = 8, "before" }))},
+		want:   []string{`0  a: is to be started, and waits | waits for action "x"`},
 	},
 	{
 		name: "failed", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": unwell},

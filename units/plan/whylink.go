@@ -21,6 +21,19 @@ func (w *walk) link(id units.ID, causes []Suspect) units.Link {
 	u := st.Unit
 	start := "hero_proc service start " + id.String()
 	switch st.State {
+	case units.StateActivating:
+		l.What, l.InvocationID = "is starting", u.InvocationID
+		switch {
+		case queued(u):
+			// Its unit tells of the activation before.
+			l.What, l.Since, l.InvocationID = "is to be started, and waits", time.Time{}, ""
+			if len(causes) == 0 && st.Reason == startQueued {
+				l.Why += ", behind units that are not hero_proc's"
+				l.Remedy = "systemctl list-jobs --after"
+			}
+		case u.Sub == "auto-restart":
+			l.What = "has ended, and systemd is about to start it again"
+		}
 	case units.StateRunning:
 		l.What, l.Why, l.Since = "runs, and nothing is wrong", w.running(st), u.ActiveSince
 		if st.Stale {
@@ -30,11 +43,6 @@ func (w *walk) link(id units.ID, causes []Suspect) units.Link {
 		l.What, l.Why, l.Since = "has run to its end with success, and nothing is wrong", "it is a one-shot, which counts as up once it is done", u.ActiveSince
 	case units.StateDegraded:
 		l.What, l.Since = "is up, but not well", u.ActiveSince
-	case units.StateActivating:
-		l.What, l.InvocationID = "is starting", u.InvocationID
-		if u.Sub == "auto-restart" {
-			l.What = "has ended, and systemd is about to start it again"
-		}
 	case units.StateFailed:
 		l.What, l.InvocationID, l.Remedy = "has failed", u.InvocationID, withLine(st.Remedy, start)
 		if words := resultWords[u.Result]; words != "" {
@@ -149,13 +157,6 @@ func (w *walk) inactive(l *units.Link, st units.Status, causes []Suspect) {
 		return
 	case st.Unit.Active == "deactivating":
 		l.What, l.Since, l.Remedy = "is stopping", st.Unit.ChangedAt, st.Remedy
-		return
-	case queued(st.Unit):
-		l.What, l.Since, l.Remedy = "is to be started, and waits", time.Time{}, st.Remedy
-		if l.Why = "systemd has a start of it in its queue"; len(causes) == 0 {
-			l.Why += ", behind units that are not hero_proc's"
-			l.Remedy = "systemctl list-jobs --after"
-		}
 		return
 	case len(causes) > 0 && causes[0].Relation == units.RelationConflicts:
 		l.What = "is not started: what it conflicts with is up"
