@@ -31,13 +31,15 @@ func (l Level) Priority() int {
 
 // Sources of events: the step of the supervisor that speaks.
 const (
-	SourceStore      = "hero_proc.store"
-	SourceRecovery   = "hero_proc.recover_running_jobs"
-	SourceAutostart  = "hero_proc.autostart_services"
-	SourceHeroDB     = "hero_proc.auto_start_db"
-	SourceBus        = "hero_proc.bus"
-	SourceHealth     = "hero_proc.health"
-	SourceSupervisor = "hero_proc.supervisor"
+	SourceStore     = "hero_proc.store"
+	SourceRecovery  = "hero_proc.recover_running_jobs"
+	SourceAutostart = "hero_proc.autostart_services"
+	SourceHeroDB    = "hero_proc.auto_start_db"
+	// SourceProcessJobs is the step that queues process jobs again.
+	SourceProcessJobs = "hero_proc.autostart_process_jobs"
+	SourceBus         = "hero_proc.bus"
+	SourceHealth      = "hero_proc.health"
+	SourceSupervisor  = "hero_proc.supervisor"
 )
 
 // EventCode is the kind of an event: HERO_ERROR_CODE in the journal.
@@ -65,6 +67,8 @@ const (
 	EventUnhealthyRestart  EventCode = "unhealthy-restart"
 	EventUnhealthySpent    EventCode = "unhealthy-restarts-spent"
 	EventHealthy           EventCode = "healthy-again"
+	EventRunQueuedAgain    EventCode = "run-queued-again"
+	EventRunNotQueued      EventCode = "run-not-queued"
 )
 
 // EventInfo is a row of the event table.
@@ -100,6 +104,8 @@ var Events = []EventInfo{
 	{EventUnhealthyRestart, "73d55f91125440f1aeb1b4cacfdf1037", LevelWarning},
 	{EventUnhealthySpent, "0dc46262ab984bfcb140844b872b4fbb", LevelError},
 	{EventHealthy, "de1e381b5078456a928d5a9521acb8f9", LevelInfo},
+	{EventRunQueuedAgain, "d7331f51e72148ac86efb27c345c443d", LevelInfo},
+	{EventRunNotQueued, "0378641c4bc04cbdbd0db316329fc8f5", LevelError},
 }
 
 // Info is the code's row of the table; ok is false for a code that has none.

@@ -16,7 +16,7 @@ type headFields struct {
 
 // takesFiles says that it is a call of [FilesMember].
 func (h headFields) takesFiles() bool {
-	return h.kind == dbus.TypeMethodCall && h.member == FilesMember && h.iface == ManagerInterface &&
+	return h.kind == dbus.TypeMethodCall && h.member == FilesMember && (h.iface == ManagerInterface || h.iface == "") &&
 		h.signature == FilesSignature && h.fds > 0 && h.fds <= maxFiles && h.sender != ""
 }
 

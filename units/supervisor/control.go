@@ -153,7 +153,10 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 	if err != nil || job.Phase.Terminal() {
 		return err
 	}
-	s.ask(job.Service)
+	ref, _ := units.ParseUnit(job.Unit)
+	if ref.Run == 0 {
+		s.ask(job.Service)
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -166,6 +169,9 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 	if job.InvocationID != "" && job.InvocationID != u.InvocationID {
 		s.history.observe(ctx, u) // what it ran is gone
 		return nil
+	}
+	if ref.Run != 0 {
+		s.cancelRun(ctx, job)
 	}
 	s.history.setStopping(job.Unit)
 	_, err = s.Systemd.Stop(ctx, job.Unit, "replace")

@@ -83,6 +83,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Notify("WATCHDOG=1")
 			}
 			s.history.retry(ctx)
+			s.retryRuns(ctx)
 			if err := s.Store.BackUpIfChanged(ctx); err != nil {
 				s.Logger.Warn("cannot back up the store, trying again later", "error", err)
 			}
@@ -121,7 +122,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 	}
 	var seen []units.Unit
 	for _, name := range c.Units {
-		if !s.registered(name) {
+		if !s.followed(name) {
 			continue
 		}
 		u, err := s.Systemd.Unit(ctx, name)
@@ -138,11 +139,12 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 	s.history.observe(ctx, seen...)
 	s.checks.see(s.graph.Load(), s.Now(), seen...)
 	for _, u := range seen {
-		if ref, ok := units.ParseUnit(u.Name); ok {
+		if ref, ok := units.ParseUnit(u.Name); ok && ref.Run == 0 {
 			s.touch(ref.ID)
+			s.renew(u)
 		}
-		s.renew(u)
 	}
+	s.closeEnded(ctx, seen...)
 	return true
 }
 
