@@ -360,3 +360,39 @@ for i in range(int(sys.argv[1])):
     last = run("RunJob", "a{sv}t", what("sh", "-c", "exit %d" % (i % 2)), dbus.UInt64(0))
     bus.call_blocking("tf.ourworld.HeroProc1", last, "tf.ourworld.HeroProc1.Job", "Wait", "t", (dbus.UInt64(0),), timeout=60)
 `
+
+// What ended while the daemon was down is finished from the journal.
+func TestRunsThatEndWithoutTheDaemon(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	until := func(name string, status int) submitted {
+		j := g.submit("--name", name, "--", "sh", "-c", fmt.Sprintf("while ! test -e /run/go; do sleep 0.1; done; exit %d", status))
+		return g.phase(j.ID, "running")
+	}
+	good, bad := until("good", 0), until("bad", 4)
+	process := g.submit("--process", "--name", "process", "--property", "restart_delay=100ms", "--", "sleep", "infinity")
+	process = g.phase(process.ID, "running")
+	g.sh("systemctl stop %s", daemon)
+	g.sh("touch /run/go")
+	for _, j := range []submitted{good, bad} {
+		g.waitFor("the run to end", func() bool { return g.run("systemctl", "is-active", "--quiet", j.Unit).Exit != 0 })
+	}
+	for range 2 {
+		before := g.prop(process.Unit, "InvocationID")
+		g.sh("systemctl kill --signal=KILL %s", process.Unit)
+		g.waitFor("systemd to start it again", func() bool {
+			id := g.prop(process.Unit, "InvocationID")
+			return id != "" && id != before && g.prop(process.Unit, "ActiveState") == "active"
+		})
+	}
+	g.sh("systemctl start %s", daemon)
+	g.back()
+	g.waitFor("the units of those that ended to be unloaded", func() bool { return strings.HasPrefix(g.runsLeft(), process.Unit) && !strings.Contains(g.runsLeft(), "\n") })
+	want := "bad\t1\tfailed\t4\ngood\t1\tsucceeded\t0\nprocess\t1\tfailed\t9\nprocess\t2\tfailed\t9\nprocess\t3\trunning\t0"
+	if got := g.sql("SELECT service_name, attempt, phase, exit_status FROM jobs ORDER BY service_name, attempt"); got != want {
+		t.Errorf("the history has\n%s\nwant\n%s", got, want)
+	}
+	if got := g.sql("SELECT count(DISTINCT run_id) FROM jobs WHERE service_name = 'process'"); got != "1" {
+		t.Errorf("the process has %s runs", got)
+	}
+}
