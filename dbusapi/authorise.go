@@ -80,6 +80,8 @@ func (c *call) subject(ctx context.Context, m *method) (units.ID, error) {
 			}
 		case "definition":
 			return definedBy(c.args[i].(map[string]dbus.Variant))
+		case "run":
+			return ranBy(c.args[i].(map[string]dbus.Variant))
 		case "filter":
 			filter, err := wire.DecodeFilter(c.args[i].(map[string]dbus.Variant))
 			return units.ID{Context: filter.Context}, err

@@ -30,6 +30,9 @@ type Controller interface {
 	Start(ctx context.Context, id units.ID) (units.Job, error)
 	Stop(ctx context.Context, id units.ID) (units.Job, error)
 	Restart(ctx context.Context, id units.ID) (units.Job, error)
+	// RunJob starts an ad-hoc run, and returns at once with its job. streams
+	// are its standard streams, nil for none; they are good until it returns.
+	RunJob(ctx context.Context, def map[string]any, streams *units.Streams) (units.Job, error)
 	Job(ctx context.Context, job int64) (units.Job, error)
 	// LiveJobs are the jobs that are not over.
 	LiveJobs(ctx context.Context) ([]units.Job, error)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +143,15 @@ func awaitName(t *testing.T, s *apitest.Server) *dbus.Conn {
 	return conn
 }
 
+// null stands for every stream.
+var null = func() *os.File {
+	f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}()
+
 // sample is where to call a method of the table, and valid arguments: those
 // of the service web and of job 1.
 func sample(row dbusapi.Row) (dbus.ObjectPath, []any) {
@@ -160,6 +170,10 @@ func sample(row dbusapi.Row) (dbus.ObjectPath, []any) {
 			"flags":          uint64(0),
 			"id":             uint64(1),
 			"definition":     map[string]dbus.Variant{"name": dbus.MakeVariant("other"), "status": dbus.MakeVariant("spec")},
+			"run":            map[string]dbus.Variant{"name": dbus.MakeVariant("other"), "exec": dbus.MakeVariant("true")},
+			"stdin":          dbus.UnixFD(null.Fd()),
+			"stdout":         dbus.UnixFD(null.Fd()),
+			"stderr":         dbus.UnixFD(null.Fd()),
 			"filter":         map[string]dbus.Variant{"context": dbus.MakeVariant(web.Context)},
 			"interface_name": wire.ManagerInterface,
 			"property_name":  "Version",

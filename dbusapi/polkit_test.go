@@ -27,7 +27,7 @@ func nobodys(apitest.Question) apitest.Verdict { return apitest.No }
 // about is what the sample's call of a changing method is about: mostly web.
 func about(row dbusapi.Row) units.ID {
 	switch row.Member {
-	case "SetService":
+	case "SetService", "RunJob", wire.FilesMember:
 		return units.ID{Context: "core", Name: "other"}
 	case "PruneLogs":
 		return units.ID{Context: "core"}
@@ -174,6 +174,12 @@ func TestWhatPolkitIsAskedAbout(t *testing.T) {
 			args: []any{dict{"name": v("x"), "context": v("lab")}, wire.FlagMerge}, want: []units.ID{{Context: "lab", Name: "x"}}, err: refused},
 		{name: "definition of nothing", path: wire.RootPath, method: wire.ManagerInterface + ".SetService",
 			args: []any{dict{}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
+		{name: "run of a command", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"name": v("x"), "context": v("lab"), "exec": v("true")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "x"}}, err: refused},
+		{name: "run of an action", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"service": v("lab/web"), "action": v("main"), "name": v("harmless")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "web"}}, err: refused},
+		{name: "run of nothing", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"exec": v("true")}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
 		{name: "service that there is not", path: wire.RootPath, method: wire.ManagerInterface + ".StartService",
 			args: []any{"lab", "gone", uint64(0)}, want: []units.ID{{Context: "lab", Name: "gone"}}, err: refused},
 		{name: "no name of a service", path: wire.RootPath, method: wire.ManagerInterface + ".StartService",

@@ -19,9 +19,12 @@ type Options struct {
 	Controller Controller
 	// Logger gets what the callers are not told; nil discards it.
 	Logger *slog.Logger
-	// Dial connects to the bus and greets it; nil is [wire.Dial] to the system
+	// Dial connects to the bus and greets it; nil is [wire.DialFiles] to the system
 	// bus. Take wire.Dial in any case where not all who can reach the bus are trusted.
 	Dial func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error)
+	// Files is where Dial has put the file descriptors that come with calls,
+	// see [wire.DialFiles]; nil is none, if there is a Dial.
+	Files *wire.Files
 	// LogControl is the daemon's own log; with nil its level can't be set.
 	LogControl LogControl
 	// UID tells whose connection sender is; nil asks the bus.
@@ -53,8 +56,9 @@ func New(o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Dial == nil {
+		o.Files = &wire.Files{}
 		o.Dial = func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-			return wire.Dial(ctx, "", wire.MaxCall, opts...)
+			return wire.DialFiles(ctx, "", wire.MaxCall, o.Files, opts...)
 		}
 	}
 	if o.UID == nil {

@@ -171,6 +171,9 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 		}
 		s.counters.count(err)
 	}()
+	// Whatever becomes of the call, nothing that came with it stays open.
+	files := s.Files.Take(msg.sender, msg.Serial())
+	defer wire.CloseFiles(files)
 	visit, err := s.gate.enter(msg.sender)
 	if err != nil {
 		return nil, err
@@ -205,7 +208,7 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	if err := visit.admit(uid); err != nil {
 		return nil, err
 	}
-	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, msg: msg, polkit: s.polkit, log: log}
+	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, files: files, msg: msg, polkit: s.polkit, log: log}
 	if err := c.authorise(caller, m); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,8 @@ var methods = []method{
 	{wire.ManagerInterface, "StartService", act, theJob, authz.ControlServices, control(Controller.Start), false},
 	{wire.ManagerInterface, "StopService", act, theJob, authz.ControlServices, control(Controller.Stop), false},
 	{wire.ManagerInterface, "RestartService", act, theJob, authz.ControlServices, control(Controller.Restart), false},
+	{wire.ManagerInterface, "RunJob", arguments{{"run", "a{sv}"}, flags}, theJob, authz.RunJobs, runJob, false},
+	{wire.ManagerInterface, wire.FilesMember, arguments{{"run", "a{sv}"}, {"stdin", "h"}, {"stdout", "h"}, {"stderr", "h"}, flags}, theJob, authz.RunJobs, runJobWithFiles, false},
 	{wire.ManagerInterface, "GetJob", arguments{{"id", "t"}, flags}, theJob, authz.Read, getJob, false},
 	{wire.ManagerInterface, "ListJobs", arguments{{"filter", "a{sv}"}, flags}, arguments{{"jobs", "aa{sv}"}}, authz.Read, bulk(listJobs), false},
 	{wire.ManagerInterface, "ListContexts", arguments{flags}, arguments{{"contexts", "aa{sv}"}}, authz.Read, bulk(listContexts), false},
@@ -131,6 +133,7 @@ type call struct {
 	object wire.Object
 	uid    uint32
 	args   []any
+	files  []int // descriptors that came with it; they are closed when it ends
 
 	// For what is decided in the middle of the call.
 	msg    message

@@ -21,6 +21,8 @@ variant = lambda v: dbus.String(v, variant_level=1)
 values = {
     "context": context, "name": name, "flags": dbus.UInt64(0), "id": dbus.UInt64(job),
     "definition": dbus.Dictionary({"context": variant(context), "name": variant(name), "exec": variant("/usr/bin/sleep infinity")}, signature="sv"),
+    "run": dbus.Dictionary({"context": variant(context), "name": variant(name), "exec": variant("/usr/bin/true")}, signature="sv"),
+    "stdin": dbus.types.UnixFd(0), "stdout": dbus.types.UnixFd(1), "stderr": dbus.types.UnixFd(2),
     "filter": dbus.Dictionary({"context": variant(context)}, signature="sv"),
     "interface_name": "org.freedesktop.LogControl1", "property_name": "LogLevel", "value": variant("info"),
 }
@@ -57,7 +59,7 @@ var reading = []string{
 }
 
 // defining are the changes that a grant to start and stop does not cover.
-var defining = []string{"SetService", "RemoveService", "Remove", "PruneLogs", "Set"}
+var defining = []string{"RunJob", "RunJobWithFiles", "SetService", "RemoveService", "Remove", "PruneLogs", "Set"}
 
 func member(method string) string { return method[strings.LastIndex(method, ".")+1:] }
 

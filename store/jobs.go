@@ -130,10 +130,11 @@ func (s *Store) LastJob(ctx context.Context, unit string) (units.Job, bool, erro
 	return job, read, err
 }
 
-// LastRun are the jobs of a service's newest run, the oldest first.
+// LastRun are the jobs of a service's newest run, the oldest first. An ad-hoc
+// run of one of its actions is none of its.
 func (s *Store) LastRun(ctx context.Context, id units.ID) ([]units.Job, error) {
 	all, err := s.jobs(ctx, "read the last run of "+id.String(), selectJobs+` WHERE run_id =
-		(SELECT id FROM runs WHERE context_name = ? AND service_name = ? ORDER BY created_at DESC, id DESC LIMIT 1) ORDER BY id`, id.Context, id.Name)
+		(SELECT id FROM runs WHERE context_name = ? AND service_name = ? AND origin <> 'run' ORDER BY created_at DESC, id DESC LIMIT 1) ORDER BY id`, id.Context, id.Name)
 	run := s.pending.lastRun(id)
 	if run == 0 && len(all) > 0 {
 		run = all[0].Run

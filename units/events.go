@@ -31,15 +31,17 @@ func (l Level) Priority() int {
 
 // Sources of events: the step of the supervisor that speaks.
 const (
-	SourceStore      = "hero_proc.store"
-	SourceRecovery   = "hero_proc.recover_running_jobs"
-	SourceAutostart  = "hero_proc.autostart_services"
-	SourceHeroDB     = "hero_proc.auto_start_db"
-	SourceBus        = "hero_proc.bus"
-	SourceHealth     = "hero_proc.health"
-	SourceSupervisor = "hero_proc.supervisor"
-	SourceRestart    = "hero_proc.restart"
-	SourcePrepare    = "hero_proc.prepare"
+	SourceStore     = "hero_proc.store"
+	SourceRecovery  = "hero_proc.recover_running_jobs"
+	SourceAutostart = "hero_proc.autostart_services"
+	// SourceProcessJobs is the step that queues process jobs again.
+	SourceProcessJobs = "hero_proc.autostart_process_jobs"
+	SourceHeroDB      = "hero_proc.auto_start_db"
+	SourceBus         = "hero_proc.bus"
+	SourceHealth      = "hero_proc.health"
+	SourceSupervisor  = "hero_proc.supervisor"
+	SourceRestart     = "hero_proc.restart"
+	SourcePrepare     = "hero_proc.prepare"
 )
 
 // EventCode is the kind of an event: HERO_ERROR_CODE in the journal.
@@ -69,6 +71,8 @@ const (
 	EventUnhealthyRestart  EventCode = "unhealthy-restart"
 	EventUnhealthySpent    EventCode = "unhealthy-restarts-spent"
 	EventHealthy           EventCode = "healthy-again"
+	EventRunQueuedAgain    EventCode = "run-queued-again"
+	EventRunNotQueued      EventCode = "run-not-queued"
 
 	EventRestartsSpent  EventCode = "restarts-spent"
 	EventStartedAgain   EventCode = "started-again"
@@ -115,6 +119,8 @@ var Events = []EventInfo{
 	{EventUnhealthyRestart, "73d55f91125440f1aeb1b4cacfdf1037", LevelWarning},
 	{EventUnhealthySpent, "0dc46262ab984bfcb140844b872b4fbb", LevelError},
 	{EventHealthy, "de1e381b5078456a928d5a9521acb8f9", LevelInfo},
+	{EventRunQueuedAgain, "d7331f51e72148ac86efb27c345c443d", LevelInfo},
+	{EventRunNotQueued, "0378641c4bc04cbdbd0db316329fc8f5", LevelError},
 	{EventRestartsSpent, "ee35e13453304633b8d39f558cedceef", LevelError},
 	{EventStartedAgain, "f53d643c61db4631ba3334af871f6c7a", LevelWarning},
 	{EventRestartsReset, "483c20dda088458f9b50db2db94f04a0", LevelInfo},

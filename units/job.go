@@ -24,6 +24,7 @@ const (
 	OriginBoot    Origin = "boot"    // hero_proc, because it is wanted
 	OriginAPI     Origin = "api"     // a call on the bus
 	OriginSystemd Origin = "systemd" // systemctl, a dependency, or systemd's own Restart=
+	OriginRun     Origin = "run"     // an ad-hoc run, which has no service
 )
 
 // Run is one start of a service. It groups the jobs of its actions.

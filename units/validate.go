@@ -78,13 +78,21 @@ func (p *problems) add(field, format string, args ...any) {
 func (p *problems) full() bool { return len(p.Problems) == maxProblems }
 
 func (p *problems) result(s Service) (Service, error) {
+	if err := p.err("definition"); err != nil {
+		return Service{}, err
+	}
+	return s, nil
+}
+
+// err is the error that the problems are, nil if there are none.
+func (p *problems) err(what string) error {
 	switch len(p.Problems) {
 	case 0:
-		return s, nil
+		return nil
 	case 1:
-		return Service{}, Errorf(CodeInvalidDefinition, "the definition is invalid: %w", &p.DefinitionError)
+		return Errorf(CodeInvalidDefinition, "the %s is invalid: %w", what, &p.DefinitionError)
 	default:
-		return Service{}, Errorf(CodeInvalidDefinition, "the definition is invalid:\n%w", &p.DefinitionError)
+		return Errorf(CodeInvalidDefinition, "the %s is invalid:\n%w", what, &p.DefinitionError)
 	}
 }
 

@@ -40,11 +40,13 @@ func Start(t testing.TB, options ...func(*dbusapi.Options)) *Server {
 	t.Helper()
 	bus := privatebus.Start(t)
 	s := &Server{Address: bus.Address, Controller: NewController(), Bus: bus, t: t}
+	files := &wire.Files{}
 	o := dbusapi.Options{
+		Files:      files,
 		Controller: s.Controller,
 		Logger:     slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Dial: func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-			return wire.Dial(ctx, bus.Address, wire.MaxCall, opts...)
+			return wire.DialFiles(ctx, bus.Address, wire.MaxCall, files, opts...)
 		},
 		UID: func(context.Context, *dbus.Conn, string) (uint32, error) { return 0, nil },
 	}

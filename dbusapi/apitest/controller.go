@@ -27,6 +27,7 @@ type Controller struct {
 	health   units.Health
 	held     map[units.ID]bool
 	failing  map[units.ID]string
+	runs     int64
 }
 
 type entry struct {

@@ -30,6 +30,7 @@ type Client struct {
 	close  context.CancelFunc
 
 	interactive bool
+	remote      bool // of DialHost
 }
 
 type dialer func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error)

@@ -30,7 +30,7 @@ func DialHost(ctx context.Context, host string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	c, err := open(ctx, func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
 		p, err := startPipe(argv)
 		if err != nil {
 			return nil, unreachable(host, "cannot run ssh: %w", err).WithRemedy("apt-get install openssh-client")
@@ -45,6 +45,10 @@ func DialHost(ctx context.Context, host string) (*Client, error) {
 		}
 		return conn, err
 	})
+	if err == nil {
+		c.remote = true
+	}
+	return c, err
 }
 
 func unreachable(host, format string, err error) *units.Error {

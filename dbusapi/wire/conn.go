@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -42,9 +43,16 @@ const (
 // It is not dbus.Connect, because anybody on the bus may send a message to
 // anybody, and what godbus v5.2.4 can't decode ends the connection or the
 // process: an array of file descriptors panics in its reader, where nobody can
-// recover, and an a{bs} breaks the connection. So this connection takes no
-// file descriptors, and reads no message that godbus can't.
+// recover, and an a{bs} breaks the connection. So this connection reads no
+// message that godbus can't, and closes the file descriptors that it is sent.
+// It sends those that a call has in it as dbus.UnixFD.
 func Dial(ctx context.Context, address string, longest int64, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	return DialFiles(ctx, address, longest, nil, opts...)
+}
+
+// DialFiles is [Dial] for who takes file descriptors: those that come with
+// calls of [FilesMember], and no others, are put into files.
+func DialFiles(ctx context.Context, address string, longest int64, files *Files, opts ...dbus.ConnOption) (*dbus.Conn, error) {
 	if address == "" {
 		address = os.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
 	}
@@ -60,7 +68,13 @@ func Dial(ctx context.Context, address string, longest int64, opts ...dbus.ConnO
 			failed = errors.Join(failed, err)
 			continue
 		}
-		return greet(ctx, newGuard(socket, longest), opts)
+		g := newGuard(socket, longest)
+		if unix, ok := socket.(*net.UnixConn); ok {
+			g.files = &receiver{UnixConn: unix}
+			g.in.Reset(g.files)
+			g.taken = files
+		}
+		return greet(ctx, g, opts)
 	}
 	return nil, fmt.Errorf("cannot connect to the bus: %w", failed)
 }
@@ -99,7 +113,7 @@ func dialSocket(ctx context.Context, address string) (net.Conn, error) {
 }
 
 func greet(ctx context.Context, socket *guard, opts []dbus.ConnOption) (*dbus.Conn, error) {
-	conn, err := dbus.NewConn(socket, opts...)
+	conn, err := dbus.NewConn(socket, append(opts, dbus.WithOutgoingInterceptor(socket.outgoing))...)
 	if err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("cannot use the connection to the bus: %w", err)
@@ -127,10 +141,27 @@ type guard struct {
 	longest int64
 	frames  bool         // authentication is over
 	frame   bytes.Buffer // what is still to be read of the message
+
+	files  *receiver // nil for a pipe, which passes no file descriptors
+	passes bool      // the bus has agreed to pass them
+	taken  *Files    // those that somebody wants; nil for nobody
+
+	sendMu  sync.Mutex
+	sending map[uint32][]int // by the serial of a message that is being sent
 }
 
 func newGuard(pipe io.ReadWriteCloser, longest int64) *guard {
-	return &guard{ReadWriteCloser: pipe, in: bufio.NewReader(pipe), longest: longest}
+	return &guard{ReadWriteCloser: pipe, in: bufio.NewReader(pipe), longest: longest, sending: map[uint32][]int{}}
+}
+
+// Close closes the descriptors that came and that nobody has taken, too.
+func (g *guard) Close() error {
+	err := g.ReadWriteCloser.Close()
+	if g.files != nil {
+		g.files.release()
+	}
+	g.taken.drop(g)
+	return err
 }
 
 // Write looks for the end of the authentication. godbus sends the line by
@@ -141,9 +172,14 @@ func (g *guard) Write(p []byte) (int, error) {
 		return 0, dbus.InvalidMessageError("longer than the bus takes")
 	}
 	if bytes.Equal(p, []byte("BEGIN\r\n")) {
+		if g.files != nil {
+			if err := g.negotiate(); err != nil {
+				return 0, err
+			}
+		}
 		g.frames = true
 	}
-	return g.ReadWriteCloser.Write(p)
+	return g.write(p)
 }
 
 func (g *guard) Read(p []byte) (int, error) {
@@ -175,12 +211,18 @@ func (g *guard) next() error {
 	body, fields := int64(order.Uint32(head[4:])), int64(order.Uint32(head[12:]))
 	start := 16 + (fields+7)/8*8 // of the body
 	if start > maxHead {
+		if g.files != nil {
+			g.files.forget()
+		}
 		_, err := io.CopyN(io.Discard, g.in, start+body)
 		return err
 	}
 	if _, err := io.CopyN(&g.frame, g.in, start); err != nil {
 		return err
 	}
+	m, fds := g.received()
+	// Closed by whoever takes them, or else here.
+	defer func() { CloseFiles(fds) }()
 	if start+body > g.longest {
 		g.replace(start, tooLong)
 		_, err := io.CopyN(io.Discard, g.in, body)
@@ -189,10 +231,33 @@ func (g *guard) next() error {
 	if _, err := io.CopyN(&g.frame, g.in, body); err != nil {
 		return err
 	}
-	if !decodable(g.frame.Bytes()) {
+	wanted := g.taken != nil && m.takesFiles()
+	if wanted && decodable(g.frame.Bytes(), len(fds)) {
+		if g.taken.put(callID{m.sender, m.serial}, fds, g) {
+			fds = nil
+			return nil
+		}
+		g.replace(start, crowded)
+		return nil
+	}
+	if !decodable(g.frame.Bytes(), 0) {
 		g.replace(start, undecodable)
 	}
 	return nil
+}
+
+// received is the header of the message that was begun, and the descriptors
+// that came with it. Most come with none, and then there is no need to look.
+func (g *guard) received() (m headFields, fds []int) {
+	if g.files == nil || !g.files.waiting() {
+		return m, nil
+	}
+	m, ok := headOf(g.frame.Bytes())
+	if !ok {
+		g.files.forget()
+		return headFields{}, nil
+	}
+	return m, g.files.take(m.fds)
 }
 
 // replace puts into the place of a call that is not read one that says so, and

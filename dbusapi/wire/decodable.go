@@ -15,12 +15,15 @@ const maxNesting = 63
 // D-Bus specification, "Marshaling", has it, and builds nothing: to decode
 // each message twice would make a long answer take half as long again. It is
 // stricter than the bus: a signature with a file descriptor, and a dictionary
-// by boolean, which godbus can't decode, are refused wherever they stand.
-func decodable(frame []byte) bool {
+// by boolean, which godbus can't decode, are refused wherever they stand. With
+// fds, the number of descriptors that came with it, a body that is that of
+// [FilesMember] is taken too, if each of its descriptors is there.
+func decodable(frame []byte, fds int) bool {
 	if len(frame) < 16 || frame[0] != 'l' && frame[0] != 'B' {
 		return false
 	}
 	w := newWalker(frame)
+	w.fds = fds
 	body := int64(w.order.Uint32(frame[4:]))
 	signature := ""
 	w.at = 12
@@ -52,6 +55,9 @@ type walker struct {
 	order binary.ByteOrder
 	at    int
 	bad   bool
+	fds   int
+	// heedless of what a signature says: for a header, whatever its body is.
+	heedless bool
 }
 
 // newWalker is at the start of a message of 16 bytes or more.
@@ -111,7 +117,8 @@ func (w *walker) signature() string {
 		return oneByte[text[0]]
 	}
 	s := string(text)
-	if _, err := dbus.ParseSignature(s); err != nil || strings.Contains(s, "h") || strings.Contains(s, "()") {
+	files := strings.Contains(s, "h") && (w.fds == 0 || s != FilesSignature)
+	if _, err := dbus.ParseSignature(s); err != nil || files || strings.Contains(s, "()") {
 		w.bad = true
 	}
 	return s
@@ -140,6 +147,8 @@ func (w *walker) single(sig string, depth int) {
 		return
 	}
 	switch sig[0] {
+	case 'h': // an index; the signature was looked at before
+		w.bad = int64(w.uint32()) >= int64(w.fds) || w.bad
 	case 's', 'o':
 		if n := int64(w.uint32()); n < int64(len(w.data)) {
 			w.skip(int(n) + 1)
@@ -147,6 +156,10 @@ func (w *walker) single(sig string, depth int) {
 		}
 		w.bad = true
 	case 'g':
+		if w.heedless {
+			w.skip(int(w.byte()) + 1)
+			return
+		}
 		w.signature()
 	case 'v':
 		w.variant(depth + 1)

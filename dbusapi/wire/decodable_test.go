@@ -60,7 +60,7 @@ func TestWhatGodbusSendsIsDecodable(t *testing.T) {
 	t.Parallel()
 	for _, body := range plainBodies() {
 		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-			if frame := encoded(t, order, body...); !decodable(frame) {
+			if frame := encoded(t, order, body...); !decodable(frame, 0) {
 				t.Errorf("%.100v, %v: refused", body, order)
 			}
 		}
@@ -96,7 +96,7 @@ func TestWhatGodbusCannotDecodeIsRefused(t *testing.T) {
 		{name: "a signature that is none", frame: as("!", byte(0))},
 		{name: "array that ends amid an element", frame: as("at", []uint32{1, 2, 3})},
 	} {
-		if decodable(tt.frame) {
+		if decodable(tt.frame, 0) {
 			t.Errorf("%s: taken", tt.name)
 		}
 	}
@@ -111,7 +111,7 @@ func FuzzDecodable(f *testing.F) {
 		f.Add(encoded(f, binary.BigEndian, body...))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		if !decodable(frame) {
+		if !decodable(frame, 0) {
 			return
 		}
 		rest := bytes.NewReader(frame)
@@ -148,7 +148,7 @@ func FuzzDecodableBody(f *testing.F) {
 		}
 		frame := append(buf.Bytes(), body...)
 		binary.LittleEndian.PutUint32(frame[4:], uint32(len(body)))
-		if !decodable(frame) {
+		if !decodable(frame, 0) {
 			return
 		}
 		rest := bytes.NewReader(frame)

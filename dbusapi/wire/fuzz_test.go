@@ -38,7 +38,7 @@ func arrived(t testing.TB, body []byte) (arg map[string]dbus.Variant, ok bool) {
 	}
 	frame := append(buf.Bytes(), body...)
 	binary.LittleEndian.PutUint32(frame[4:], uint32(len(body)))
-	if !decodable(frame) {
+	if !decodable(frame, 0) {
 		return nil, false
 	}
 	got, err := dbus.DecodeMessage(bytes.NewReader(frame))

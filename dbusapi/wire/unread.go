@@ -11,6 +11,7 @@ import (
 const (
 	tooLong     = "((y))"
 	undecodable = "(((y)))"
+	crowded     = "((((y))))"
 )
 
 // Unread is the error for a call whose body was not read, and nil for any
@@ -21,6 +22,8 @@ func Unread(signature string) error {
 	switch signature {
 	case tooLong:
 		return units.Errorf(units.CodeLimitsExceeded, "the message is longer than hero_proc reads")
+	case crowded:
+		return units.Errorf(units.CodeLimitsExceeded, "too many calls with file descriptors are in flight; try again later")
 	case undecodable:
 		return units.Errorf(units.CodeInvalidArgument, "the message has a type that no method takes: a file descriptor, or a dictionary by boolean")
 	}
@@ -35,7 +38,7 @@ func unread(head []byte, why string) []byte {
 		return nil
 	}
 	w := newWalker(head)
-	w.at = 12
+	w.at, w.heedless = 12, true
 	out := append([]byte{}, head[:16]...)
 	for end := w.array(8); !w.bad && w.at < end; {
 		w.align(8)
@@ -51,7 +54,7 @@ func unread(head []byte, why string) []byte {
 	w.order.PutUint32(out[12:], uint32(len(out)-16))
 	out = append(pad8(out), 0) // the byte of the signature
 	w.order.PutUint32(out[4:], 1)
-	if w.bad || !decodable(out) {
+	if w.bad || !decodable(out, 0) {
 		return nil
 	}
 	return out

@@ -120,6 +120,51 @@ func TestVersion1Refuses(t *testing.T) {
 	}
 }
 
+// A number that was given to a run is never given to another one: units are
+// named by it.
+func TestVersion4KeepsRuns(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, seed string
+		rows       []string
+		next       string
+	}{
+		{"none yet", "", nil, "1"},
+		{"some", `INSERT INTO runs VALUES (3, 'core', 'x', 'api', 7), (9, 'lab', 'y', 'boot', 8); DELETE FROM runs WHERE id = 9;
+			INSERT INTO jobs (run_id, context_name, service_name, action, unit, attempt, phase, invocation_id, main_pid, created_at, started_at, ended_at, result, exit_code, exit_status) VALUES (3, 'core', 'x', 'main', 'u', 1, 'running', 'abc', 0, 0, NULL, NULL, '', 0, 0);`, []string{"3 core x api 7   "}, "10"},
+		{"all deleted", `INSERT INTO runs VALUES (9, 'lab', 'y', 'boot', 8); DELETE FROM runs;`, nil, "10"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			db, err := exercise(t, Updates, 4, c.seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strs(t, db, `SELECT concat_ws(' ', id, context_name, service_name, origin, created_at, definition, boot, state) FROM runs`); !slices.Equal(got, c.rows) {
+				t.Errorf("the runs are %q, want %q", got, c.rows)
+			}
+			if got := strs(t, db, `INSERT INTO runs (context_name, service_name, origin, created_at, definition, state) VALUES ('core', 'z', 'run', 1, '{}', 'open') RETURNING id`); !slices.Equal(got, []string{c.next}) {
+				t.Errorf("the next run has number %q, want %q", got, c.next)
+			}
+			if got := strs(t, db, `SELECT count(*) FROM jobs JOIN runs ON runs.id = run_id`); len(c.rows) > 0 && got[0] != "1" {
+				t.Errorf("%s jobs have their run", got)
+			}
+			if got := strs(t, db, `SELECT name FROM sqlite_sequence WHERE name NOT IN ('runs', 'jobs', 'logs')`); len(got) > 0 {
+				t.Errorf("left over: %q", got)
+			}
+			for _, refused := range []string{
+				`INSERT INTO runs (context_name, service_name, origin, created_at) VALUES ('core', 'z', 'cron', 1)`,
+				`INSERT INTO runs (context_name, service_name, origin, created_at, state) VALUES ('core', 'z', 'run', 1, 'maybe')`,
+				`INSERT INTO jobs (run_id, context_name, service_name, action, unit, attempt, phase, invocation_id, main_pid, created_at, started_at, ended_at, result, exit_code, exit_status) VALUES (99, 'core', 'x', 'main', 'u', 1, 'running', 'def', 0, 0, NULL, NULL, '', 0, 0)`,
+			} {
+				if _, err := db.Exec(refused); err == nil {
+					t.Errorf("taken: %s", refused)
+				}
+			}
+		})
+	}
+}
+
 // local stands for a history of updates: the machinery is tested over more
 // versions than there have been.
 var local = Schema{

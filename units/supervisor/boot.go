@@ -61,7 +61,14 @@ func (s *Supervisor) bringUp(ctx context.Context, loading bool) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	return s.ensureHeroDB(ctx)
+	if err := s.ensureHeroDB(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if unlock, err = s.lock(ctx); err != nil {
+		return err
+	}
+	defer unlock()
+	return s.settleRuns(ctx)
 }
 
 // mayStart leaves hero_db alone where the operator has opted out.
@@ -98,6 +105,9 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the units: %w", err)
 	}
+	if err := s.recoverRuns(ctx, listed); err != nil {
+		return nil, err
+	}
 	live, err := s.Store.LiveJobs(ctx)
 	if err != nil {
 		s.reportStep(units.SourceRecovery, fmt.Errorf("cannot read the live jobs: %w", err))
@@ -117,8 +127,10 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			continue
 		}
 		loaded[u.Name] = u
-		s.setDigest(u.Name, u.Digest)
-		if known[u.Name] || s.registered(u.Name) {
+		if !s.runs.has(u.Name) {
+			s.setDigest(u.Name, u.Digest)
+		}
+		if known[u.Name] || s.followed(u.Name) {
 			seen = append(seen, u)
 		}
 	}
@@ -378,7 +390,7 @@ func (s *Supervisor) resync(ctx context.Context, jobs map[string]string) error {
 	s.reportAllNoted()
 	s.mendAll(ctx, loaded)
 	s.touched.mark(nil, nil, true)
-	return nil
+	return s.settleRuns(ctx)
 }
 
 // summary is the one line that systemctl status shows.

@@ -163,8 +163,11 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 	if err != nil || job.Phase.Terminal() {
 		return err
 	}
-	s.ask(job.Service)
-	s.restarts.halt(job.Service, true)
+	ref, _ := units.ParseUnit(job.Unit)
+	if ref.Run == 0 {
+		s.ask(job.Service)
+		s.restarts.halt(job.Service, true)
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -177,6 +180,9 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 	if job.InvocationID != "" && job.InvocationID != u.InvocationID {
 		s.history.observe(ctx, u) // what it ran is gone
 		return nil
+	}
+	if ref.Run != 0 {
+		s.cancelRun(ctx, job)
 	}
 	s.history.setStopping(job.Unit)
 	_, err = s.Systemd.Stop(ctx, job.Unit, "replace")

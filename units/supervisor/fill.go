@@ -112,6 +112,10 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 			// systemd's own restart: a further attempt of the same run.
 			j.Run, j.Attempt, record.With = before.Run, before.Attempt+1, before
 		}
+		if ref.Run != 0 {
+			continueRun(&j, *last)
+			record.With = nil
+		}
 		j, ok := plan.Recover(j, a, h.oneshot(a.Unit))
 		if !ok {
 			j = plan.Lose(j, h.now())
@@ -132,7 +136,7 @@ func (h *history) unrecorded(ctx context.Context, f filling) (acts []plan.Activa
 		if !ok || a.Begun.IsZero() || !f.about(a.Unit) || f.current(a.Unit, a.InvocationID) || a.Over.IsZero() && a.Begun.After(f.at) {
 			continue
 		}
-		if _, registered := h.service(ref.ID); registered && !h.recorded(ctx, a) {
+		if h.ours(ctx, a.Unit, ref) && !h.recorded(ctx, a) {
 			acts = append(acts, a)
 		}
 	}

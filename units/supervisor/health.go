@@ -103,6 +103,9 @@ func (c *checks) seeAll(g *plan.Graph, now time.Time, all map[string]units.Unit)
 
 // note notes whether a unit is up. mu is held.
 func (c *checks) note(u units.Unit) {
+	if ref, _ := units.ParseUnit(u.Name); ref.Run != 0 {
+		return // an ad-hoc run has no probe
+	}
 	if u.Active == "active" || u.Active == "reloading" {
 		c.up[u.Name] = activation{u.InvocationID, u.ActiveSince, u.Digest}
 	} else {

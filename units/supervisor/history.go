@@ -98,6 +98,14 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 	if !ok {
 		return nil, nil, nil
 	}
+	if ref.Run != 0 {
+		// An ad-hoc run's unit that is gone will not come again.
+		defer func() {
+			if !u.Loaded() {
+				delete(h.seen, u.Name)
+			}
+		}()
+	}
 	if u.Reading < h.seen[u.Name] {
 		// It was read while somebody else's reading was written down, so it
 		// may be the older one of the two.
@@ -116,6 +124,10 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 	last, err := h.lastOf(ctx, u.Name)
 	if err != nil {
 		return nil, nil, err
+	}
+	if ref.Run != 0 && last == nil {
+		delete(h.seen, u.Name)
+		return nil, nil, nil // of no run that this store knows
 	}
 	recorded := false
 	if u.InvocationID != "" && (last == nil || last.InvocationID != u.InvocationID) {
@@ -157,6 +169,9 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 		if h.booting[u.Name] || h.booting[ref.ID.Unit()] {
 			begin.Origin = units.OriginBoot
 		}
+		if ref.Run != 0 {
+			continueRun(change.Begin, *last)
+		}
 	}
 	// What the boot queued may still wait for what it requires.
 	if u.InvocationID != "" && !recorded || !u.Alive() && u.JobID == 0 {
@@ -189,7 +204,9 @@ func (h *history) lastOf(ctx context.Context, unit string) (*units.Job, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	h.last[unit] = j
+	if ref, _ := units.ParseUnit(unit); ref.Run == 0 || !j.Phase.Terminal() {
+		h.last[unit] = j // runs that are over are many, and don't come again
+	}
 	return &j, nil
 }
 

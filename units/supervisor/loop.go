@@ -90,6 +90,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Notify("WATCHDOG=1")
 			}
 			s.history.retry(ctx)
+			s.retryRuns(ctx)
 		}
 	}
 }
@@ -140,22 +141,29 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 	s.history.observe(ctx, seen...)
 	s.checks.see(s.graph.Load(), s.Now(), seen...)
 	for _, u := range seen {
-		if ref, ok := units.ParseUnit(u.Name); ok {
+		if ref, ok := units.ParseUnit(u.Name); ok && ref.Run == 0 {
 			s.touch(ref.ID)
+			s.renew(u)
 		}
-		s.renew(u)
 	}
+	s.closeEnded(ctx, seen...)
 	s.reportNoted(seen)
 	s.mend(ctx, seen, c.Jobs)
 	return true
 }
 
-// withActions are those of the units that are registered, with the units of the
+// withActions are those of the units that are registered, or of a run, with the units of the
 // other actions of their services: what one of them goes through can be a part
 // of what another one does.
 func (s *Supervisor) withActions(names []string) (all []string) {
 	for _, name := range names {
 		ref, _ := units.ParseUnit(name)
+		if ref.Run != 0 {
+			if s.runs.has(name) {
+				all = append(all, name)
+			}
+			continue
+		}
 		if service, ok := s.graph.Load().Service(ref.ID); ok && len(service.Actions) > 1 {
 			all = append(all, allUnits(service)...)
 			all = append(all, name) // it may be of an older definition

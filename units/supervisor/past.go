@@ -138,7 +138,7 @@ func (s *Supervisor) catchUp(ctx context.Context, everything bool) {
 			everything = false
 		}
 		for _, name := range s.history.unknown(ctx, acts) {
-			if s.registered(name) {
+			if s.followed(name) {
 				names[name] = true
 			}
 		}
@@ -185,9 +185,10 @@ func (s *Supervisor) settleUnits(ctx context.Context, names map[string]bool) boo
 		s.history.observe(ctx, us...)
 	}
 	for _, u := range us {
-		if ref, ok := units.ParseUnit(u.Name); ok {
+		if ref, ok := units.ParseUnit(u.Name); ok && ref.Run == 0 {
 			s.touch(ref.ID)
 		}
 	}
+	s.closeEnded(ctx, us...)
 	return ok
 }

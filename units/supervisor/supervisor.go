@@ -51,6 +51,10 @@ type Systemd interface {
 	// Unload takes units away that are not alive, also where others refer to them.
 	Unload(ctx context.Context, names ...string) error
 	ResetFailed(ctx context.Context, unit string) error
+	// StartTransient makes one unit and starts it.
+	StartTransient(ctx context.Context, u transient.Unit) (<-chan string, error)
+	// Release lets go of a unit that has ended, so that it is unloaded.
+	Release(ctx context.Context, unit string) error
 	// FileState is that of the unit's file on disk (masked, static, …); ""
 	// when there is none.
 	FileState(ctx context.Context, unit string) (string, error)
@@ -77,6 +81,11 @@ type Store interface {
 	SetMark(ctx context.Context, name string, at time.Time) error
 	// BootJobs are the jobs of the runs that a boot began since then.
 	BootJobs(ctx context.Context, since time.Time) ([]units.Job, error)
+	BeginRun(ctx context.Context, what units.AdHoc, boot string, at time.Time) (units.Job, error)
+	BeginRunAgain(ctx context.Context, job *units.Job, boot string) error
+	OpenRuns(ctx context.Context) ([]units.OpenRun, error)
+	CancelRun(ctx context.Context, run int64) error
+	EndRuns(ctx context.Context, runs ...int64) error
 	Logs(ctx context.Context, filter units.LogFilter) ([]units.LogEntry, error)
 	PruneLogs(ctx context.Context, filter units.LogFilter) (int64, error)
 	// CredentialPath is the file of a generated credential, and MakeCredential
@@ -175,6 +184,7 @@ type Supervisor struct {
 	checks   *checks
 	ready    atomic.Bool
 	restarts *restarts
+	runs     openRuns
 	// reported says that something was since the last flush.
 	reported atomic.Bool
 	graph    atomic.Pointer[plan.Graph]

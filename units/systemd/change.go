@@ -96,6 +96,9 @@ func (s *session) undo(ctx context.Context, set transient.Set, before []sddbus.U
 func properties(u transient.Unit) []sddbus.Property {
 	list := make([]sddbus.Property, len(u.Properties))
 	for i, p := range u.Properties {
+		if fd, ok := p.Value.(transient.FD); ok {
+			p.Value = dbus.UnixFD(fd)
+		}
 		list[i] = sddbus.Property{Name: p.Name, Value: dbus.MakeVariant(p.Value)}
 	}
 	return list

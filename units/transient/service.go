@@ -234,12 +234,16 @@ func (ps *properties) limits(a units.Action) {
 // logging: systemd.exec(5). The fields say whose a line of the journal is,
 // and which definition the unit was made of.
 func (ps *properties) logging(s units.Service, a units.Action) {
-	ps.duration("LogRateLimitIntervalUSec", a.LogRateInterval)
-	ps.number32("LogRateLimitBurst", a.LogRateBurst)
+	ps.logRate(a)
 	ps.add("LogExtraFields", [][]byte{
 		[]byte("HERO_CONTEXT=" + s.Context),
 		[]byte("HERO_SERVICE=" + s.Name),
 		[]byte("HERO_ACTION=" + a.Name),
 		[]byte(digestField + s.Digest()),
 	})
+}
+
+func (ps *properties) logRate(a units.Action) {
+	ps.duration("LogRateLimitIntervalUSec", a.LogRateInterval)
+	ps.number32("LogRateLimitBurst", a.LogRateBurst)
 }

@@ -67,6 +67,8 @@ func TestComplete(t *testing.T) {
 		{"values that are names", []string{"service", "set", "x", "--requires", "he"}, "hero_db"},
 		{"any value", []string{"service", "set", "x", "--exec", ""}, ""},
 		{"behind a flag with its value", []string{"service", "start", "--timeout", "5s", "wor"}, "worker"},
+		{"services whose action to run", []string{"run", "@w"}, "@web @worker"},
+		{"properties of a run", []string{"run", "--property", "mem"}, "memory_max="},
 		{"nothing at all", nil, ""},
 	} {
 		r := run(t, m.address, how{}, append([]string{completeCommand}, tt.words...)...)

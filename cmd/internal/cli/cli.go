@@ -35,6 +35,8 @@ type API interface {
 	Start(ctx context.Context, id units.ID) (units.Job, error)
 	Stop(ctx context.Context, id units.ID) (units.Job, error)
 	Restart(ctx context.Context, id units.ID) (units.Job, error)
+	Run(ctx context.Context, def map[string]any) (units.Job, error)
+	RunWithFiles(ctx context.Context, def map[string]any, stdin, stdout, stderr *os.File) (units.Job, error)
 	Job(ctx context.Context, job int64) (units.Job, error)
 	Jobs(ctx context.Context, filter units.JobFilter) ([]units.Job, error)
 	Cancel(ctx context.Context, job int64) error
@@ -71,6 +73,9 @@ type Env struct {
 	JournalDenied func() bool
 	// Capture runs one and answers with what it printed.
 	Capture func(ctx context.Context, argv []string) (stdout, stderr []byte, err error)
+	// Output runs another program, which reads nothing, to its end or until
+	// ctx's, and copies what it prints.
+	Output func(ctx context.Context, argv []string, to io.Writer) error
 }
 
 // callTimeout bounds a command that waits for no service, but perhaps for
@@ -141,6 +146,7 @@ func (c *call) app() *cli.App {
 		Commands: []*cli.Command{
 			c.serviceCommand(),
 			c.actionCommand(),
+			c.runCommand(),
 			c.jobCommand(),
 			c.contextCommand(),
 			c.logCommand(),

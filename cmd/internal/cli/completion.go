@@ -140,6 +140,12 @@ func (c *call) candidates(ctx context.Context, app *cli.App, p parsed, last stri
 		if strings.HasPrefix(p.command.ArgsUsage, "NAME...") || len(p.names) == 0 {
 			return c.serviceNames(ctx)
 		}
+	case p.command != nil && p.command.Name == "run" && len(p.names) == 0 && strings.HasPrefix(last, "@"):
+		var out []string
+		for _, name := range c.serviceNames(ctx) {
+			out = append(out, "@"+name)
+		}
+		return out
 	}
 	return nil
 }
@@ -161,6 +167,8 @@ func (c *call) flagValues(ctx context.Context, flag string) []string {
 		return []string{string(units.ReadyExec), string(units.ReadyNotify), "redis://"}
 	case "preset":
 		return presetNames()
+	case "property":
+		return runProperties()
 	case "restart":
 		return []string{string(units.RestartNo), string(units.RestartOnFailure), string(units.RestartAlways)}
 	case "requires", "after", "wants", "conflicts", "service":

@@ -28,6 +28,7 @@ func SystemEnv(version string) Env {
 		JournalDenied: journalDenied,
 	}
 	env.Exec, env.Capture = systemExec(env), systemCapture
+	env.Output = systemOutput(env)
 	return env
 }
 

@@ -128,6 +128,8 @@ func manExits() string {
 	} {
 		fmt.Fprintf(&b, ".TP\n.B %d\n%s\n", e.status, e.means)
 	}
+	b.WriteString(".PP\n\\fBrun \\-\\-wait\\fR and \\fBrun \\-\\-pipe\\fR end with the status of what they ran, " +
+		"or 128 and the number of the signal that ended it; 130 after Ctrl-C.\n")
 	b.WriteString(".PP\nWith \\fB--json\\fR a failure is an object \\fIerror\\fR with \\fIcode\\fR, \\fImessage\\fR and \\fIremedy\\fR, " +
 		"on standard output; standard error has the message for people all the same. The codes are:\n")
 	for _, code := range units.Codes {

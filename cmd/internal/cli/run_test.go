@@ -61,7 +61,7 @@ func TestExitStatuses(t *testing.T) {
 		{args: "service remove nothing", exit: 4, stderr: "no service"},
 		{args: "service enable web nothing", exit: 4, stderr: "no service"},
 
-		{args: "bogus", exit: 2, stderr: "want one of service, action, job, context, log, health, analyze, metrics, version, completion"},
+		{args: "bogus", exit: 2, stderr: "want one of service, action, run, job, context, log, health, analyze, metrics, version, completion"},
 		{args: "servce list", exit: 2, stderr: "did you mean service?"},
 		{args: "service strat web", exit: 2, stderr: "did you mean start?"},
 		{args: "help service strat", exit: 2, stderr: "did you mean start?"},

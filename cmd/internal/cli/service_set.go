@@ -118,17 +118,23 @@ Example:
 		},
 		Action: waiting(c.set),
 	}
-	for _, f := range slices.Concat(serviceFields, actionFields) {
+	cmd.Flags = append(cmd.Flags, fieldFlags(slices.Concat(serviceFields, actionFields))...)
+	return cmd
+}
+
+// fieldFlags are the flags that stand for keys.
+func fieldFlags(fields []field) (flags []cli.Flag) {
+	for _, f := range fields {
 		switch f.kind {
 		case inverse, toggle:
-			cmd.Flags = append(cmd.Flags, &cli.BoolFlag{Name: f.flag, Usage: f.usage})
+			flags = append(flags, &cli.BoolFlag{Name: f.flag, Usage: f.usage})
 		case list, pairs:
-			cmd.Flags = append(cmd.Flags, &cli.StringSliceFlag{Name: f.flag, Usage: f.usage})
+			flags = append(flags, &cli.StringSliceFlag{Name: f.flag, Usage: f.usage})
 		default:
-			cmd.Flags = append(cmd.Flags, &cli.StringFlag{Name: f.flag, Usage: f.usage})
+			flags = append(flags, &cli.StringFlag{Name: f.flag, Usage: f.usage})
 		}
 	}
-	return cmd
+	return flags
 }
 
 func (c *call) set(ctx context.Context, cc *cli.Context) error {

@@ -128,8 +128,8 @@ func (tx transaction) dropCycles(anchor *unit) {
 		maps.DeleteFunc(cyclic, func(u *unit, _ string) bool {
 			before, after := false, false
 			for other := range cyclic {
-				before = before || other.needs(u, "After")
-				after = after || u.needs(other, "After")
+				before = before || other.isAfter(u)
+				after = after || u.isAfter(other)
 			}
 			return !before || !after
 		})
@@ -180,9 +180,9 @@ func (s *Systemd) next() *job {
 func (s *Systemd) waits(j *job) bool {
 	for _, other := range s.jobs {
 		switch {
-		case j.kind != stopJob && j.unit.needs(other.unit, "After"):
+		case j.kind != stopJob && j.unit.isAfter(other.unit):
 			return true
-		case other.kind == stopJob && other.unit.needs(j.unit, "After"):
+		case other.kind == stopJob && other.unit.isAfter(j.unit):
 			return true
 		case j.kind != stopJob && other.kind == stopJob && (j.unit.needs(other.unit, "Conflicts") || other.unit.needs(j.unit, "Conflicts")):
 			return true

@@ -275,7 +275,7 @@ func (s *Systemd) check(d definition) (map[string]dbus.Variant, *dbus.Error) {
 // here (limits, credentials, the environment) are taken as they are.
 var unitProperties = map[string]string{
 	"AddRef": "b", "Description": "s", "Slice": "s",
-	"Requires": "as", "Wants": "as", "After": "as", "Conflicts": "as", "PartOf": "as",
+	"Requires": "as", "Wants": "as", "After": "as", "Before": "as", "Conflicts": "as", "PartOf": "as",
 	"StartLimitIntervalUSec": "t", "StartLimitBurst": "u", "CollectMode": "s",
 }
 

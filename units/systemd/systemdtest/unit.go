@@ -76,8 +76,13 @@ func (u *unit) needs(other *unit, properties ...string) bool {
 	return false
 }
 
+// isAfter says that u comes after other where both have jobs.
+func (u *unit) isAfter(other *unit) bool {
+	return u.needs(other, "After") || other.needs(u, "Before")
+}
+
 // dependencies are the properties that name other units.
-var dependencies = []string{"Requires", "Wants", "After", "Conflicts", "PartOf"}
+var dependencies = []string{"Requires", "Wants", "After", "Before", "Conflicts", "PartOf"}
 
 // names are all units that u names.
 func (u *unit) names() (names []string) {

@@ -1,0 +1,45 @@
+package plan
+
+import (
+	"fmt"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// RunTreatment is what the boot does with an ad-hoc run.
+type RunTreatment string
+
+const (
+	// FollowRun leaves it as it is: it is going.
+	FollowRun RunTreatment = "follow"
+	// CloseRun takes it for over.
+	CloseRun RunTreatment = "close"
+	// QueueRun starts it again.
+	QueueRun RunTreatment = "queue-again"
+	// DropRun takes it for over too, and has to be reported: it should have
+	// been started again, and can't be.
+	DropRun RunTreatment = "drop"
+)
+
+// DecideRun says what becomes of an ad-hoc run that was not known to be over
+// when the supervisor, or the machine, went down: a process that died with the
+// machine is queued again, and nothing else is. boot is the machine's
+// boot, "" if it is not known; u is the run's unit.
+func DecideRun(r units.OpenRun, boot string, u units.Unit) (RunTreatment, string) {
+	switch {
+	case u.Alive(), u.Active == "deactivating", u.JobID != 0:
+		return FollowRun, fmt.Sprintf("%s is %s", u.Name, u.Active)
+	case r.Canceled:
+		return CloseRun, "it was canceled"
+	case boot == "" || r.Boot == "":
+		return CloseRun, "it is not known whether the machine was restarted"
+	case r.Boot == boot:
+		return CloseRun, "it ended while the machine was up"
+	case r.Err != nil:
+		return DropRun, r.Err.Error()
+	case !r.What.Action.Process:
+		return CloseRun, "the machine was restarted, and it is no process"
+	default:
+		return QueueRun, "it is a process, and died with the machine"
+	}
+}

@@ -1,0 +1,224 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
+)
+
+// maxRuns bounds the ad-hoc runs that are going: each has a pinned unit.
+const maxRuns = 1000
+
+// RunJob starts an ad-hoc run and answers at once with its job. streams are
+// its standard streams, nil for none and the journal; they are the caller's to
+// close.
+func (s *Supervisor) RunJob(ctx context.Context, def map[string]any, streams *units.Streams) (units.Job, error) {
+	what, err := units.DecodeRun(def, func(id units.ID) (units.Service, error) { return s.Definition(ctx, id) })
+	if err != nil {
+		return units.Job{}, err
+	}
+	if what.Action.Process && streams != nil {
+		return units.Job{}, units.Errorf(units.CodeInvalidArgument, "a process is started again after a reboot, and then its caller's streams are gone; run it without them")
+	}
+	// Not before the boot has loaded the services, nor while all is read again.
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return units.Job{}, err
+	}
+	defer unlock()
+	if s.runs.count() >= maxRuns {
+		return units.Job{}, units.Errorf(units.CodeLimitsExceeded, "%d ad-hoc runs are going, which is the limit; let some end first", maxRuns).
+			WithRemedy("hero_proc job list")
+	}
+	job, err := s.Store.BeginRun(ctx, what, s.machine(), s.Now())
+	if err != nil {
+		return units.Job{}, err
+	}
+	s.runs.track(units.OpenRun{Run: job.Run, What: what, Boot: s.machine()})
+	if err := s.launch(ctx, what, job, streams); err != nil {
+		return units.Job{}, err
+	}
+	return job, nil
+}
+
+// machine tells the machine's boots from each other; "" is not known. It is when
+// systemd came up, and not the kernel's boot ID: in a container, what has a
+// /proc of its own, as our unit does, sees the host's.
+func (s *Supervisor) machine() string {
+	booted := s.Systemd.Booted()
+	if booted.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(booted.UnixMicro(), 10)
+}
+
+// launch asks systemd to start a run's job. control is held.
+func (s *Supervisor) launch(ctx context.Context, what units.AdHoc, job units.Job, streams *units.Streams) error {
+	s.history.began(job)
+	result, err := s.Systemd.StartTransient(ctx, transient.Run(what, job.Run, streams, s.Systemd.Version()))
+	switch {
+	case unreachable(err):
+		// Whether it was started is not known; the next reading of all units says.
+		return err
+	case err != nil:
+		s.history.end(ctx, job, units.PhaseFailed, "refused")
+		s.closeRun(ctx, job.Unit)
+		return err
+	}
+	s.follow(job, result)
+	return nil
+}
+
+// followed says whether the unit is that of a registered service, or of an
+// ad-hoc run that is not over.
+func (s *Supervisor) followed(unit string) bool {
+	if ref, ok := units.ParseUnit(unit); ok && ref.Run != 0 {
+		return s.runs.has(unit)
+	}
+	return s.registered(unit)
+}
+
+// closeEnded closes those runs whose units have ended.
+func (s *Supervisor) closeEnded(ctx context.Context, us ...units.Unit) {
+	for _, u := range us {
+		if !u.Alive() && u.Active != "deactivating" && u.JobID == 0 && s.runs.has(u.Name) {
+			s.closeRun(ctx, u.Name)
+		}
+	}
+}
+
+// closeRun lets go of a run's unit once its end was written down; what can't
+// be done now is tried again with the next tick.
+func (s *Supervisor) closeRun(ctx context.Context, unit string) {
+	ref, _ := units.ParseUnit(unit)
+	if !s.history.settled(ctx, unit) {
+		return
+	}
+	if err := s.Store.EndRuns(ctx, ref.Run); err != nil {
+		s.Logger.Error("cannot write the end of a run, trying again later", "unit", unit, "error", err)
+		return
+	}
+	if err := s.Systemd.Release(ctx, unit); err != nil {
+		s.Logger.Warn("cannot release the unit of a run that is over, trying again later", "unit", unit, "error", err)
+		return
+	}
+	s.runs.drop(unit)
+	s.history.forget(unit)
+}
+
+// retryRuns closes the runs that could not be closed when they ended.
+func (s *Supervisor) retryRuns(ctx context.Context) {
+	for _, r := range s.runs.all() {
+		if !s.history.settled(ctx, r.Unit()) {
+			continue
+		}
+		u, err := s.Systemd.Unit(ctx, r.Unit())
+		if err != nil {
+			return // it is no use to go on
+		}
+		s.closeEnded(ctx, u)
+	}
+}
+
+// recoverRuns takes up the runs that the store says are not over, and pins
+// those that are still loaded.
+func (s *Supervisor) recoverRuns(ctx context.Context, listed []units.Unit) error {
+	open, err := s.Store.OpenRuns(ctx)
+	if err != nil {
+		s.reportStep(units.SourceProcessJobs, fmt.Errorf("cannot read the ad-hoc runs: %w", err))
+		return nil
+	}
+	loaded := map[string]bool{}
+	for _, u := range listed {
+		loaded[u.Name] = u.Loaded()
+	}
+	for _, r := range open {
+		s.runs.track(r)
+		if !loaded[r.Unit()] {
+			continue
+		}
+		if err := s.Systemd.Pin(ctx, r.Unit()); unreachable(err) {
+			return fmt.Errorf("cannot pin %s: %w", r.Unit(), err)
+		} else if err != nil {
+			s.Logger.Debug("cannot pin the unit of a run, ignoring: it has gone", "unit", r.Unit(), "error", err)
+		}
+	}
+	return nil
+}
+
+// settleRuns does what plan decides of the runs that are not known to be over:
+// process jobs that died with the machine are queued again. Its error is that
+// systemd could not be reached. control is held.
+func (s *Supervisor) settleRuns(ctx context.Context) error {
+	for _, r := range s.runs.all() {
+		u, err := s.Systemd.Unit(ctx, r.Unit())
+		if unreachable(err) {
+			return err
+		} else if err != nil {
+			s.Logger.Warn("cannot read the unit of a run, ignoring: its next change, or the next start, will", "unit", r.Unit(), "error", err)
+			continue
+		}
+		treatment, reason := plan.DecideRun(r, s.machine(), u)
+		s.Logger.Debug("ad-hoc run", "run", r.Run, "unit", r.Unit(), "treatment", treatment, "reason", reason)
+		switch treatment {
+		case plan.FollowRun:
+		case plan.CloseRun:
+			s.closeEnded(ctx, u)
+		case plan.DropRun:
+			s.reportRun(units.EventRunNotQueued, r, "could not be started again after the machine was restarted: "+reason)
+			s.closeEnded(ctx, u)
+		case plan.QueueRun:
+			if err := s.queueAgain(ctx, r); unreachable(err) {
+				return err
+			} else if err != nil {
+				s.reportRun(units.EventRunNotQueued, r, "could not be started again after the machine was restarted: "+err.Error())
+			} else {
+				s.reportRun(units.EventRunQueuedAgain, r, "is started again: "+reason)
+			}
+		}
+	}
+	return nil
+}
+
+// queueAgain starts a run once more, as its next attempt. control is held.
+func (s *Supervisor) queueAgain(ctx context.Context, r units.OpenRun) error {
+	last, err := s.history.lastJob(ctx, r.Unit())
+	if err != nil {
+		return err
+	}
+	if err := s.Systemd.Release(ctx, r.Unit()); err != nil {
+		return err
+	}
+	job := units.Job{
+		Run: r.Run, Service: r.What.ID, Action: r.What.Action.Name, Unit: r.Unit(),
+		Attempt: last.Attempt + 1, Phase: units.PhasePending, Created: s.Now(),
+	}
+	if err := s.Store.BeginRunAgain(ctx, &job, s.machine()); err != nil {
+		return err
+	}
+	r.Boot = s.machine()
+	s.runs.track(r)
+	return s.launch(ctx, r.What, job, nil)
+}
+
+func (s *Supervisor) reportRun(code units.EventCode, r units.OpenRun, what string) {
+	info, _ := code.Info()
+	s.report(units.Event{
+		Source: units.SourceProcessJobs, Code: code, Level: info.Level, Service: r.What.ID, Unit: r.Unit(),
+		Message: fmt.Sprintf("ad-hoc run %d, %q, %s", r.Run, r.What.ID, what),
+		Remedy:  "journalctl -u " + r.Unit() + "\nhero_proc job list",
+	})
+}
+
+// cancelRun notes that a run was asked to end: it is not to be started again,
+// whatever happens to the machine before it has.
+func (s *Supervisor) cancelRun(ctx context.Context, job units.Job) {
+	s.runs.cancel(job.Unit)
+	if err := s.Store.CancelRun(ctx, job.Run); err != nil {
+		s.Logger.Error("cannot write that a run was canceled, ignoring: its end will be", "unit", job.Unit, "error", err)
+	}
+}

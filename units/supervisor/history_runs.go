@@ -1,0 +1,60 @@
+package supervisor
+
+import (
+	"context"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// began takes up a job that was recorded already, of an ad-hoc run.
+func (h *history) began(job units.Job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.stopping, job.Unit)
+	h.last[job.Unit] = job
+	close(h.changed)
+	h.changed = make(chan struct{})
+	h.saved([]int64{job.ID})
+}
+
+// settled says that the newest job of the unit is over, and that the store has
+// it so.
+func (h *history) settled(ctx context.Context, unit string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, err := h.lastOf(ctx, unit)
+	if err != nil || last == nil || !last.Phase.Terminal() {
+		return false
+	}
+	_, unsaved := h.unsaved[last.ID]
+	return !unsaved
+}
+
+// forget drops what is kept in memory of a unit that will not come again.
+func (h *history) forget(unit string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.last, unit)
+	delete(h.seen, unit)
+	delete(h.missed, unit)
+	delete(h.ending, unit)
+	delete(h.stopping, unit)
+	delete(h.booting, unit)
+}
+
+// continueRun makes a new job of an ad-hoc run's unit the next attempt after
+// the last one, whoever started it: the unit's name has the run's number.
+func continueRun(j *units.Job, last units.Job) {
+	j.Run, j.Action, j.Attempt = last.Run, last.Action, last.Attempt+1
+}
+
+// ours says that the unit is that of a registered service, or of an ad-hoc run
+// that the history knows. mu is held.
+func (h *history) ours(ctx context.Context, unit string, ref units.UnitRef) bool {
+	if ref.Run == 0 {
+		_, registered := h.service(ref.ID)
+		return registered
+	}
+	last, err := h.lastOf(ctx, unit)
+	return err == nil && last != nil
+}
