@@ -104,7 +104,7 @@ func TestSoak(t *testing.T) {
 	}
 	// Jobs 1 to 8, which root's attacker knows and may cancel, are the prey's.
 	g.set("prey", sleeper, "--now")
-	g.sh("for i in $(seq 9); do hero_proc service restart --wait prey; done")
+	g.sh("for i in $(seq 9); do hero_proc service restart prey; done")
 	g.set("steady", sleeper, "--now")
 	steady, restarts := g.identity("hero-core-steady.service"), g.prop(daemon, "NRestarts")
 	pid := g.prop(daemon, "MainPID")

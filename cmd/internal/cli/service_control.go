@@ -219,7 +219,9 @@ func outcome(ctx context.Context, api API, id units.ID, v verb, job units.Job, e
 	case job.Phase == units.PhaseFailed || job.Phase == units.PhaseLost:
 		return units.Errorf(units.CodeStartFailed, "cannot %s %q: %s", v.name, id.String(), why(ctx, api, id, job)).WithRemedy(look)
 	}
-	if s, err := api.Status(ctx, id); err == nil && s.State == units.StateDegraded {
+	// What is unhealthy has started all the same.
+	down := func(a units.ActionStatus) bool { return !a.Unit.Alive() }
+	if s, err := api.Status(ctx, id); err == nil && s.State == units.StateDegraded && slices.ContainsFunc(s.Actions, down) {
 		return units.Errorf(units.CodeStartFailed, "%q has %s, but not all of it: %s", id.String(), v.done, s.Reason).WithRemedy(look)
 	}
 	return nil
