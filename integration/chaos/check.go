@@ -154,7 +154,8 @@ func Check(jobs []Job, journal []Invocation, now []Unit) []string {
 func oneshot(j Job, i Invocation) bool { return j.Phase == "succeeded" && i.Result == "success" }
 
 // Untouched compares the units that nobody touched between two moments: what
-// was up must still be the same activation, and what was down is still down.
+// was up must still be the same activation, and what was down is still down,
+// though it may have been loaded anew, which forgets its activation.
 // ensured says that hero_proc was started anew meanwhile, which starts what is
 // wanted and was down.
 func Untouched(before, after []Unit, touched func(unit string) bool, ensured bool) []string {
@@ -173,7 +174,7 @@ func Untouched(before, after []Unit, touched func(unit string) bool, ensured boo
 			faults = append(faults, fmt.Sprintf("nobody touched %s, and its invocation is %q, was %q", u.Name, v.Invocation, u.Invocation))
 		case u.Active == "active" && v.Active != "active":
 			faults = append(faults, fmt.Sprintf("nobody touched %s, and it is %s", u.Name, v.Active))
-		case u.Active != "active" && !ensured && v.Invocation != u.Invocation:
+		case u.Active != "active" && !ensured && v.Invocation != u.Invocation && v.Invocation != "":
 			faults = append(faults, fmt.Sprintf("nobody started %s, which was %s, and it has a new invocation %s", u.Name, u.Active, v.Invocation))
 		case !there:
 			faults = append(faults, fmt.Sprintf("systemd does not have %s any more", u.Name))

@@ -112,6 +112,7 @@ func TestUntouched(t *testing.T) {
 		{"stopped by nobody", up, []Unit{down}, false, false, 1},
 		{"started by nobody", down, []Unit{again}, false, false, 1},
 		{"started because it is wanted", down, []Unit{again}, false, true, 0},
+		{"loaded anew", down, []Unit{{Name: down.Name, Active: "inactive"}}, false, false, 0},
 		{"unloaded", down, nil, false, true, 1},
 		{"unloaded while up", up, nil, false, true, 1},
 	} {
