@@ -126,7 +126,7 @@ func (r *restless) round() {
 		name, _ := r.victim()
 		r.try("hero_proc", "service", []string{"start", "stop", "restart"}[r.rand.IntN(3)], name)
 	case n < 14:
-		r.touch() // r.submit()
+		r.submit()
 	default:
 		for range 1 + r.rand.IntN(3) {
 			r.touch()
