@@ -61,6 +61,7 @@ func TestRunPassesOnHowItEnds(t *testing.T) {
 	g := boot(t)
 	g.set("web", sleeper, "--env", "FROM=definition", "--user", "nobody")
 	g.hp("service", "set", "web", "--action", "migrate", "--oneshot", "--exec", `sh -c 'id -un; echo "$FROM $MORE"; exit 3'`, "--env", "FROM=migrate", "--user", "nobody")
+	g.set("secret", `sh -c 'test -s $CREDENTIALS_DIRECTORY/token && echo there'`, "--credential", "token=generate", "--status", "stop")
 	for _, c := range []struct {
 		name           string
 		args           []string
@@ -77,6 +78,7 @@ func TestRunPassesOnHowItEnds(t *testing.T) {
 		{"context", []string{"--wait", "--context", "lab", "--", "grep", "0::", "/proc/self/cgroup"}, 0, "0::/hero.slice/hero-lab.slice/hero-lab-grep-r8.service\n", ""},
 		{"user", []string{"--wait", "--property", "user=nobody", "--env", "A=1", "--", "sh", "-c", "id -un; echo $A; pwd"}, 0, "nobody\n1\n/\n", ""},
 		{"action", []string{"--wait", "--env", "MORE=more", "@web:migrate"}, 3, "nobody\nmigrate more\n", ""},
+		{"action with a generated secret", []string{"--wait", "@secret"}, 0, "there\n", ""},
 		{"pipe", []string{"--pipe", "--", "sh", "-c", "echo out; echo err >&2; exit 5"}, 5, "out\n", "err\n"},
 		{"pipe and signal", []string{"--pipe", "--", "sh", "-c", "kill -TERM $$"}, 143, "", ""},
 
@@ -387,7 +389,9 @@ func TestRunsThatEndWithoutTheDaemon(t *testing.T) {
 	}
 	g.sh("systemctl start %s", daemon)
 	g.back()
-	g.waitFor("the units of those that ended to be unloaded", func() bool { return strings.HasPrefix(g.runsLeft(), process.Unit) && !strings.Contains(g.runsLeft(), "\n") })
+	g.waitFor("the units of those that ended to be unloaded", func() bool {
+		return strings.HasPrefix(g.runsLeft(), process.Unit) && !strings.Contains(g.runsLeft(), "\n")
+	})
 	want := "bad\t1\tfailed\t4\ngood\t1\tsucceeded\t0\nprocess\t1\tfailed\t9\nprocess\t2\tfailed\t9\nprocess\t3\trunning\t0"
 	if got := g.sql("SELECT service_name, attempt, phase, exit_status FROM jobs ORDER BY service_name, attempt"); got != want {
 		t.Errorf("the history has\n%s\nwant\n%s", got, want)

@@ -97,7 +97,7 @@ func (s *Store) deleteJobs(ctx context.Context, rows []row, done *units.Retained
 				return err
 			}
 			jobs += n
-			if n, err = deleted(ctx, tx, `DELETE FROM runs WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE run_id = ?1)`, r.run); err != nil {
+			if n, err = deleted(ctx, tx, `DELETE FROM runs WHERE id = ?1 AND state NOT IN ('open', 'canceled') AND NOT EXISTS (SELECT 1 FROM jobs WHERE run_id = ?1)`, r.run); err != nil {
 				return err
 			}
 			runs += n

@@ -13,8 +13,13 @@ import (
 // boot of that ID, and its first job. It is a change that somebody asks for:
 // as a definition, it never takes the room that the ballast kept.
 func (s *Store) BeginRun(ctx context.Context, what units.AdHoc, boot string, at time.Time) (units.Job, error) {
+	unlock, err := s.numbers(ctx)
+	if err != nil {
+		return units.Job{}, err
+	}
+	defer unlock()
 	var job units.Job
-	err := s.define(ctx, fmt.Sprintf("record run %q", what.ID), func(tx *sql.Tx) error {
+	err = s.define(ctx, fmt.Sprintf("record run %q", what.ID), func(tx *sql.Tx) error {
 		job = units.Job{Service: what.ID, Action: what.Action.Name, Attempt: 1, Phase: units.PhasePending, Created: at}
 		var err error
 		job.Run, err = insert(ctx, tx, `INSERT INTO runs (context_name, service_name, origin, created_at, definition, boot, state)
@@ -29,11 +34,29 @@ func (s *Store) BeginRun(ctx context.Context, what units.AdHoc, boot string, at 
 	return job, err
 }
 
+// numbers keeps others from numbering runs and jobs. What waits for room on a
+// full disk has its numbers already, and goes first.
+func (s *Store) numbers(ctx context.Context) (unlock func(), err error) {
+	s.pending.writing.Lock()
+	if s.pending.waits() {
+		if err := s.writeAll(ctx, nil); err != nil {
+			s.pending.writing.Unlock()
+			return nil, err
+		}
+	}
+	return s.pending.writing.Unlock, nil
+}
+
 // BeginRunAgain records a further job of a run that is about to be started
 // again, in another boot of the machine.
 func (s *Store) BeginRunAgain(ctx context.Context, job *units.Job, boot string) error {
+	unlock, err := s.numbers(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	saved := *job
-	err := s.write(ctx, fmt.Sprintf("record run %d again", job.Run), func(tx *sql.Tx) error {
+	err = s.write(ctx, fmt.Sprintf("record run %d again", job.Run), func(tx *sql.Tx) error {
 		saved = *job
 		if _, err := tx.ExecContext(ctx, `UPDATE runs SET boot = ? WHERE id = ?`, boot, job.Run); err != nil {
 			return err

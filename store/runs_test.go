@@ -2,6 +2,7 @@ package store
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,5 +69,37 @@ func TestRunsComeBackAsTheyWere(t *testing.T) {
 	wantCode(t, runs[2].Err, units.CodeInvalidDefinition)
 	if last, ok, err := s.LastJob(t.Context(), one.Unit); err != nil || !ok || last.ID != again.ID || last.Run != one.Run {
 		t.Errorf("the last job is %+v, %v", last, err)
+	}
+}
+
+// On a full disk no run is begun; jobs that wait for room keep their numbers.
+func TestNoRunOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	before, err := s.BeginRun(t.Context(), adHoc("before"), "b", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo := fillDisk(t, s)
+	stuff(t, s)
+	refused := adHoc("refused") // which needs pages of its own
+	refused.Action.Exec = append(refused.Action.Exec, strings.Repeat("x", 9000))
+	_, err = s.BeginRun(t.Context(), refused, "b", at)
+	wantCode(t, err, units.CodeStoreFull)
+	waits := large("new", "b", units.PhasePending)
+	save(t, s, waits)
+	_, err = s.BeginRun(t.Context(), refused, "b", at)
+	wantCode(t, err, units.CodeStoreFull)
+	undo()
+	after, err := s.BeginRun(t.Context(), adHoc("after"), "b", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waits.Run != before.Run+1 || after.Run != waits.Run+1 || after.ID != waits.ID+1 {
+		t.Errorf("the runs are %d, %d and %d; the jobs %d, %d and %d", before.Run, waits.Run, after.Run, before.ID, waits.ID, after.ID)
+	}
+	if j, err := s.Job(t.Context(), waits.ID); err != nil || j.Unit != "new" {
+		t.Errorf("the job that waited is %+v, %v", j, err)
 	}
 }

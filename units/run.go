@@ -36,9 +36,14 @@ func (r OpenRun) Unit() string { return r.What.RunUnit(r.Run) }
 // RunFields are the keys that the definition of an ad-hoc run can have.
 var RunFields = docs(runFields)
 
-// notOfRuns are the fields of actions that make no sense for a run: it has no
-// other actions, and nothing waits until it is ready.
-var notOfRuns = []string{"name", "depends_on", "ready", "ready_interval", "ready_timeout", "ready_status", "ready_match", "ready_credential"}
+// ofRuns are the fields of actions that runs have too. The others are about
+// other actions, about readiness, health and what is done when systemd has
+// given up: nobody depends on a run.
+var ofRuns = []string{
+	"exec", "is_process", "env", "credentials", "state_dir", "user", "group", "working_dir",
+	"restart", "restart_delay", "start_limit_burst", "start_limit_interval", "timeout_start", "timeout_stop", "kill_signal",
+	"memory_max", "cpu_quota", "tasks_max", "open_files", "log_rate_interval", "log_rate_burst",
+}
 
 // runRequest is the definition of a run as somebody gives it.
 type runRequest struct {
@@ -57,7 +62,7 @@ var referenceKind = textKind("a name", func(*problems, string, string) {}) // it
 
 func ofAction() (fields []field[runRequest]) {
 	for _, f := range actionFields {
-		if slices.Contains(notOfRuns, f.Name) {
+		if !slices.Contains(ofRuns, f.Name) {
 			continue
 		}
 		fields = append(fields, field[runRequest]{
@@ -141,11 +146,12 @@ func (r *runRequest) base(p *problems, def map[string]any, registered func(ID) (
 		return nil
 	}
 	r.ID = id
-	own := newRunAction("")
-	r.Action = s.Actions[at]
-	r.Action.Process, r.Action.Restart, r.Action.DependsOn = own.Process, own.Restart, nil
-	r.Action.Ready, r.Action.ReadyInterval, r.Action.ReadyTimeout = own.Ready, 0, 0
-	r.Action.ReadyStatus, r.Action.ReadyMatch, r.Action.ReadyCredential = 0, "", ""
+	base, silent := runRequest{AdHoc: AdHoc{Action: s.Actions[at]}}, runRequest{AdHoc: AdHoc{Action: newRunAction("")}}
+	theirs := encodeFields(ofAction(), &base, &silent)
+	delete(theirs, "is_process")
+	delete(theirs, "restart")
+	decodeFields(p, "", ofAction(), r, theirs)
+	r.Action.Name = base.Action.Name
 	if more, err := decodeMap(def["env"]); err == nil && len(r.Action.Env) > 0 {
 		env := maps.Clone(r.Action.Env)
 		maps.Copy(env, more)
@@ -168,6 +174,11 @@ func oneOf(actions []Action) string {
 
 func (r runRequest) check(p *problems) {
 	checkFields(p, "", runFields, &r)
+	for _, name := range slices.Sorted(maps.Keys(r.Action.Credentials)) {
+		if r.Action.Credentials[name] == GeneratedCredential {
+			p.add("credentials", "has %q to be generated, which is for services; want the path of a file", name)
+		}
+	}
 	if !r.Action.Process && r.Action.Restart == RestartAlways {
 		p.add("restart", "is %q; want %q or %q, since it is no process", r.Action.Restart, RestartNo, RestartOnFailure)
 	}

@@ -141,6 +141,8 @@ func TestFileDescriptors(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	files.mu.Lock()
+	defer files.mu.Unlock()
 	if len(files.waiting) != 0 {
 		t.Errorf("descriptors wait for a call: %v", files.waiting)
 	}

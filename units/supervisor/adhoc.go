@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -17,7 +19,7 @@ const maxRuns = 1000
 // its standard streams, nil for none and the journal; they are the caller's to
 // close.
 func (s *Supervisor) RunJob(ctx context.Context, def map[string]any, streams *units.Streams) (units.Job, error) {
-	what, err := units.DecodeRun(def, func(id units.ID) (units.Service, error) { return s.Definition(ctx, id) })
+	what, err := units.DecodeRun(def, func(id units.ID) (units.Service, error) { return s.withSecrets(ctx, id) })
 	if err != nil {
 		return units.Job{}, err
 	}
@@ -43,6 +45,23 @@ func (s *Supervisor) RunJob(ctx context.Context, def map[string]any, streams *un
 		return units.Job{}, err
 	}
 	return job, nil
+}
+
+// withSecrets is the definition of a service, with the paths of the credentials
+// that hero_proc has generated for it.
+func (s *Supervisor) withSecrets(ctx context.Context, id units.ID) (units.Service, error) {
+	service, err := s.Definition(ctx, id)
+	service.Actions = slices.Clone(service.Actions)
+	for i := range service.Actions {
+		a := &service.Actions[i]
+		a.Credentials = maps.Clone(a.Credentials)
+		for name, path := range a.Credentials {
+			if path == units.GeneratedCredential {
+				a.Credentials[name] = s.Store.CredentialPath(id, name)
+			}
+		}
+	}
+	return service, err
 }
 
 // machine tells the machine's boots from each other; "" is not known. It is when

@@ -159,7 +159,7 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 // registered says whether a unit is that of a registered service.
 func (s *Supervisor) registered(unit string) bool {
 	ref, ok := units.ParseUnit(unit)
-	if !ok {
+	if !ok || ref.Run != 0 {
 		return false
 	}
 	_, ok = s.graph.Load().Service(ref.ID)

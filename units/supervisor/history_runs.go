@@ -23,8 +23,11 @@ func (h *history) settled(ctx context.Context, unit string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last, err := h.lastOf(ctx, unit)
-	if err != nil || last == nil || !last.Phase.Terminal() {
+	if err != nil || last != nil && !last.Phase.Terminal() {
 		return false
+	}
+	if last == nil {
+		return true // it is so long over that its job is gone
 	}
 	_, unsaved := h.unsaved[last.ID]
 	return !unsaved
