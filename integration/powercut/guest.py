@@ -86,7 +86,7 @@ def settled(view):
 
 
 def work():
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     view = state()
     while not settled(view) and time.monotonic() < deadline:
         time.sleep(0.1)

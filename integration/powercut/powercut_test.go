@@ -30,7 +30,7 @@ import (
 const cuts = 20
 
 // patience bounds the wait for the machine's next word.
-const patience = 4 * time.Minute
+const patience = 6 * time.Minute
 
 // HERO_PROC_SEED repeats the moments of a run that has failed, as far as an
 // emulated machine repeats anything.
@@ -196,7 +196,7 @@ func TestPowerCuts(t *testing.T) {
 	m := newMachine(t)
 	must := model{defined: map[string]string{}}
 	for i := range cuts + 1 {
-		c := cut{acks: 1 + random.IntN(8), delay: time.Duration(random.IntN(300)) * time.Millisecond}
+		c := cut{acks: 1 + random.IntN(5), delay: time.Duration(random.IntN(300)) * time.Millisecond}
 		if i > 0 && i < cuts && random.IntN(4) == 0 {
 			c = cut{delay: time.Duration(random.IntN(3000)) * time.Millisecond}
 		}
@@ -205,7 +205,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatalf("in life %d\n%s", i, m.ConsoleLog())
 		}
 	}
-	if len(must.ran) < cuts || must.next < 2*cuts {
+	if len(must.ran) < cuts || must.next < cuts {
 		t.Errorf("only %d changes and %d starts were seen: nothing was shown", must.next, len(must.ran))
 	}
 	t.Logf("%d changes and %d starts, over %d power cuts", must.next, len(must.ran), cuts)
