@@ -288,13 +288,15 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 		return nil
 	}
 	var us []transient.Unit
+	g := s.graph.Load()
 	for _, step := range steps {
+		slice := step.Service.SliceOf(g.Size(step.Service.Context))
 		for _, ignored := range transient.Ignored(step.Service, s.Systemd.Version()) {
 			s.Logger.Warn("systemd can't do all of a definition, ignoring", "service", step.Service.ID, "reason", ignored)
 		}
 		for _, u := range s.unitsFor(step.Service) {
 			if slices.Contains(step.Make, u.Name) {
-				us = append(us, u)
+				us = append(us, u.In(slice))
 			}
 		}
 	}
