@@ -102,25 +102,9 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	if err != nil {
 		s.reportStep(units.SourceRecovery, fmt.Errorf("cannot read the live jobs: %w", err))
 	}
-	known := map[string]bool{}
-	for _, j := range live {
-		known[j.Unit] = true
-	}
-	loaded := make(map[string]units.Unit, len(listed))
-	var seen []units.Unit
-	for _, l := range listed {
-		u, err := s.Systemd.Unit(ctx, l.Name)
-		if err != nil {
-			return loaded, fmt.Errorf("cannot read %s: %w", l.Name, err)
-		}
-		if !u.Loaded() {
-			continue
-		}
-		loaded[u.Name] = u
-		s.setDigest(u.Name, u.Digest)
-		if known[u.Name] || s.registered(u.Name) {
-			seen = append(seen, u)
-		}
+	loaded, seen, err := s.readChanged(ctx, listed, live)
+	if err != nil {
+		return loaded, err
 	}
 	for _, j := range live {
 		if _, ok := loaded[j.Unit]; !ok && j.InvocationID != "" {
@@ -170,6 +154,7 @@ func (s *Supervisor) reportBrokenDefinitions() {
 func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) error {
 	var missing []plan.BootStep
 	var gone, starts []string
+	s.pinTogether(ctx, steps, loaded)
 	for _, step := range steps {
 		s.Logger.Debug("boot plan", "service", step.Service.ID, "treatment", step.Treatment, "start", step.Start, "reason", step.Reason)
 		if step.Start {
@@ -307,7 +292,7 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 	defer s.mu.Unlock()
 	for _, step := range steps {
 		delete(s.refused, step.Service.ID)
-		digest := step.Service.Digest()
+		digest := g.Digest(step.Service.ID)
 		for _, name := range step.Make {
 			s.digests[name] = digest
 		}

@@ -69,6 +69,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			return nil
 		case <-s.Systemd.Wake():
+			s.backlog.add(s.Systemd.Take(), s.Now())
+		case <-s.backlog.due():
 			if !s.changes(ctx) {
 				retry.Reset(resyncRetry)
 			}
@@ -111,10 +113,10 @@ func (s *Supervisor) reportBus(c units.Changes) {
 	}
 }
 
-// changes takes what systemd's signals marked, reads it again and brings the
+// changes takes what systemd's signals have marked, reads it again and brings the
 // history up to date. It is false when everything must be read again later.
 func (s *Supervisor) changes(ctx context.Context) bool {
-	c := s.Systemd.Take()
+	c := s.backlog.take()
 	s.reportBus(c)
 	if c.All || c.Back {
 		if err := s.resync(ctx, c.Jobs); err != nil {
@@ -123,19 +125,29 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		}
 		return true
 	}
-	var seen []units.Unit
-	for _, name := range s.withActions(c.Units) {
+	names := s.withActions(c.Units)
+	read := make([]*units.Unit, len(names))
+	err := together(names, func(i int, name string) error {
 		u, err := s.Systemd.Unit(ctx, name)
-		if unreachable(err) {
-			s.mend(ctx, nil, c.Jobs)
-			s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
-			return false
-		}
-		if err != nil {
+		if err == nil {
+			read[i] = &u
+		} else if unreachable(err) {
+			return err
+		} else {
 			s.Logger.Debug("cannot read a unit that changed, ignoring: its next change, or the next resync, will", "unit", name, "error", err)
-			continue
 		}
-		seen = append(seen, u)
+		return nil
+	})
+	if err != nil {
+		s.mend(ctx, nil, c.Jobs)
+		s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
+		return false
+	}
+	var seen []units.Unit
+	for _, u := range read {
+		if u != nil {
+			seen = append(seen, *u)
+		}
 	}
 	s.history.observe(ctx, seen...)
 	s.checks.see(s.graph.Load(), s.Now(), seen...)

@@ -33,6 +33,8 @@ type Systemd interface {
 	Units(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
 	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
+	// Identify gives listed units their InvocationID, Restarts and Digest.
+	Identify(ctx context.Context, listed []units.Unit) error
 	// Unit reads one unit in full. One that isn't there is Load "not-found".
 	Unit(ctx context.Context, name string) (units.Unit, error)
 	// StatusText is what a unit has said last of itself.
@@ -201,7 +203,8 @@ type Supervisor struct {
 	reading singleflight.Group
 	// noted is what was reported last of the starts of units that have not
 	// come up since. It is the loop's.
-	noted map[string]string
+	noted   map[string]string
+	backlog backlog
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -235,6 +238,7 @@ func New(o Options) *Supervisor {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched, s.checks = newTouched(), newChecks()
+	s.backlog = newBacklog()
 	pid1 := &ordered{Systemd: o.Systemd}
 	s.Systemd = pid1
 	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) },

@@ -93,12 +93,15 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 }
 
 // subscribe asks for the signals of systemd, and for those about its name.
-// One match for all units: one each would meet the bus's limit of 512.
+// One match for all units: one each would meet the bus's limit of 512. When a
+// unit changes systemd tells of it twice, as of a service and then as of a unit;
+// once will do.
 func (s *session) subscribe(ctx context.Context) error {
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(managerName)},
-		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged")},
+		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged"),
+			dbus.WithMatchArg(0, systemdName+".Unit")},
 	} {
 		if err := s.conn.AddMatchSignalContext(ctx, match...); err != nil {
 			return err
