@@ -102,10 +102,20 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	if err != nil {
 		s.reportStep(units.SourceRecovery, fmt.Errorf("cannot read the live jobs: %w", err))
 	}
-	loaded, seen, err := s.readChanged(ctx, listed, live)
+	all, seen, err := s.readChanged(ctx, listed, live)
 	if err != nil {
-		return loaded, err
+		return nil, fmt.Errorf("cannot read the units: %w", err)
 	}
+	loaded := make(map[string]units.Unit, len(all))
+	for _, u := range all {
+		loaded[u.Name] = u
+		s.setDigest(u.Name, u.Digest)
+	}
+	known := map[string]bool{}
+	for _, j := range live {
+		known[j.Unit] = true
+	}
+	seen = slices.DeleteFunc(seen, func(u units.Unit) bool { return !known[u.Name] && !s.registered(u.Name) })
 	for _, j := range live {
 		if _, ok := loaded[j.Unit]; !ok && j.InvocationID != "" {
 			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})

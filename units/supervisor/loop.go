@@ -125,40 +125,22 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		}
 		return true
 	}
-	names := s.withActions(c.Units)
-	read := make([]*units.Unit, len(names))
-	err := together(names, func(i int, name string) error {
-		u, err := s.Systemd.Unit(ctx, name)
-		if err == nil {
-			read[i] = &u
-		} else if unreachable(err) {
-			return err
-		} else {
-			s.Logger.Debug("cannot read a unit that changed, ignoring: its next change, or the next resync, will", "unit", name, "error", err)
-		}
-		return nil
-	})
+	read, seen, err := s.readMarked(ctx, s.withActions(c.Units))
 	if err != nil {
 		s.mend(ctx, nil, c.Jobs)
 		s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
 		return false
 	}
-	var seen []units.Unit
-	for _, u := range read {
-		if u != nil {
-			seen = append(seen, *u)
-		}
-	}
 	s.history.observe(ctx, seen...)
-	s.checks.see(s.graph.Load(), s.Now(), seen...)
-	for _, u := range seen {
+	s.checks.see(s.graph.Load(), s.Now(), read...)
+	for _, u := range read {
 		if ref, ok := units.ParseUnit(u.Name); ok {
 			s.touch(ref.ID)
 		}
 		s.renew(u)
 	}
-	s.reportNoted(seen)
-	s.mend(ctx, seen, c.Jobs)
+	s.reportNoted(read)
+	s.mend(ctx, read, c.Jobs)
 	return true
 }
 

@@ -2,7 +2,8 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -39,15 +40,29 @@ func together(names []string, do func(i int, name string) error) error {
 	return err
 }
 
+// readAll reads units in full. One that can't be read is left out, and said so;
+// the error is that systemd could not be asked.
+func (s *Supervisor) readAll(ctx context.Context, names []string) ([]units.Unit, error) {
+	read := make([]units.Unit, len(names))
+	err := together(names, func(i int, name string) (err error) {
+		if read[i], err = s.Systemd.Unit(ctx, name); unreachable(err) {
+			return err
+		} else if err != nil {
+			s.Logger.Debug("cannot read a unit, ignoring: its next change, or the next resync, will", "unit", name, "error", err)
+			read[i].Name = ""
+		}
+		return nil
+	})
+	return slices.DeleteFunc(read, func(u units.Unit) bool { return u.Name == "" }), err
+}
+
 // readChanged reads what is listed: in full where it is not as the live jobs
-// have it, and where there is no job. Most of what runs after a restart of the
-// daemon is as it was, and a reading in full takes ten times as long as the
-// identity that shows so. loaded is all that systemd has; seen is what the
-// history has to look at.
-func (s *Supervisor) readChanged(ctx context.Context, listed []units.Unit, live []units.Job) (loaded map[string]units.Unit, seen []units.Unit, err error) {
-	loaded = make(map[string]units.Unit, len(listed))
+// have it. Most of what is there after a restart of the daemon, or after a boot,
+// is as it was, and a reading in full takes ten times as long as the identity
+// that shows so. all is what is there, seen what was read in full.
+func (s *Supervisor) readChanged(ctx context.Context, listed []units.Unit, live []units.Job) (all, seen []units.Unit, err error) {
 	if err := s.Systemd.Identify(ctx, listed); err != nil {
-		return loaded, nil, fmt.Errorf("cannot read the units: %w", err)
+		return nil, nil, err
 	}
 	jobs := map[string][]units.Job{}
 	for _, j := range live {
@@ -58,36 +73,51 @@ func (s *Supervisor) readChanged(ctx context.Context, listed []units.Unit, live 
 		switch {
 		case !l.Loaded():
 		case plan.Unchanged(jobs[l.Name], l):
-			j := jobs[l.Name][0]
-			l.MainPID, l.ActiveSince = j.MainPID, j.Started
-			loaded[l.Name] = l
+			// What it has of its activation, the job has too.
+			for _, j := range jobs[l.Name] {
+				l.MainPID, l.ActiveSince = j.MainPID, j.Started
+			}
+			all = append(all, l)
 		default:
 			names = append(names, l.Name)
 		}
 	}
-	full := make([]units.Unit, len(names))
-	err = together(names, func(i int, name string) (err error) {
-		if full[i], err = s.Systemd.Unit(ctx, name); err != nil {
-			return fmt.Errorf("cannot read %s: %w", name, err)
-		}
-		return nil
-	})
+	seen, err = s.readAll(ctx, names)
+	seen = slices.DeleteFunc(seen, func(u units.Unit) bool { return !u.Loaded() })
+	return append(all, seen...), seen, err
+}
+
+// manyUnits is from how many on it pays to list all units first.
+const manyUnits = 32
+
+// readMarked reads the units that systemd's signals have marked. read is what
+// is known of all of them now, seen what the history has to look at.
+func (s *Supervisor) readMarked(ctx context.Context, names []string) (read, seen []units.Unit, err error) {
+	if len(names) < manyUnits {
+		read, err = s.readAll(ctx, names)
+		return read, read, err
+	}
+	listed, err := s.Systemd.Units(ctx)
 	if err != nil {
-		return loaded, nil, err
+		return nil, nil, err
 	}
-	for _, u := range full {
-		if !u.Loaded() {
-			continue
-		}
-		loaded[u.Name] = u
-		if len(jobs[u.Name]) > 0 || s.registered(u.Name) {
-			seen = append(seen, u)
-		}
+	live, err := s.Store.LiveJobs(ctx)
+	if err != nil {
+		s.Logger.Error("cannot read the live jobs, ignoring: all units are read in full", "error", err)
 	}
-	for name, u := range loaded {
-		s.setDigest(name, u.Digest)
+	marked := map[string]bool{}
+	for _, name := range names {
+		marked[name] = true
 	}
-	return loaded, seen, nil
+	listed = slices.DeleteFunc(listed, func(u units.Unit) bool { return !marked[u.Name] })
+	if read, seen, err = s.readChanged(ctx, listed, live); err != nil {
+		return nil, nil, err
+	}
+	for _, u := range read {
+		delete(marked, u.Name)
+	}
+	gone, err := s.readAll(ctx, slices.Sorted(maps.Keys(marked)))
+	return append(read, gone...), append(seen, gone...), err
 }
 
 // pinTogether pins what the steps leave as it is. What can't be pinned is for
