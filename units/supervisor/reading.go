@@ -129,5 +129,7 @@ func (s *Supervisor) pinTogether(ctx context.Context, steps []plan.BootStep, loa
 			names = append(names, loadedUnits(step.Service, loaded)...)
 		}
 	}
-	_ = together(names, func(_ int, name string) error { return s.Systemd.Pin(ctx, name) })
+	if err := s.Systemd.PinAll(ctx, names); err != nil {
+		s.Logger.Warn("cannot pin the units together, ignoring: each is pinned by itself", "error", err)
+	}
 }

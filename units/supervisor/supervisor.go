@@ -50,6 +50,8 @@ type Systemd interface {
 	Run(ctx context.Context, u transient.Unit) (ended units.Unit, said string, err error)
 	// Pin keeps a unit loaded for as long as the connection lives.
 	Pin(ctx context.Context, unit string) error
+	// PinAll does so with those of the units that are loaded.
+	PinAll(ctx context.Context, units []string) error
 	// Unload takes units away that are not alive, also where others refer to them.
 	Unload(ctx context.Context, names ...string) error
 	ResetFailed(ctx context.Context, unit string) error

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
@@ -28,6 +29,8 @@ type session struct {
 	booted  time.Time // when it came up
 	jobs    jobs
 	pins    pins
+	begun   time.Time
+	made    atomic.Int64 // keepers so far, for the name of the next one
 	changes *changes
 	log     *slog.Logger
 	end     context.CancelFunc // of the connections' lifetime
@@ -46,7 +49,7 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	// godbus knows no deadline for connecting, but gives up with the
 	// connection's own context.
 	stop := context.AfterFunc(ctx, end)
-	s := &session{changes: &m.changes, log: m.log, end: end}
+	s := &session{changes: &m.changes, log: m.log, end: end, begun: time.Now()}
 	defer func() {
 		if !stop() && err == nil {
 			err = ctx.Err()
