@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
@@ -14,9 +15,9 @@ import (
 
 const jobDone = "done"
 
-// Make makes all units of the set, or none, and waits until its main unit is
-// started; the context bounds both. A main unit that is a slice is only there
-// to make the others, and is stopped again.
+// Make makes all units of the set, or none, and starts its main unit, which the
+// context bounds. A main unit that is a slice is only there to make the others:
+// nobody waits for it, and it is stopped again, in the background.
 //
 // Units that are there already can't be made (UnitExists); see Unload.
 func (m *Manager) Make(ctx context.Context, set transient.Set) error {
@@ -54,7 +55,8 @@ func (s *session) makeAll(ctx context.Context, set transient.Set, keepers []keep
 	s.pins.made(all)
 	s.pins.keep(keepers, func(string) bool { return true })
 	if strings.HasSuffix(main, ".slice") {
-		defer s.discard(ctx, main)
+		go s.discard(main, job)
+		return nil
 	}
 	result, err := await(ctx, job)
 	if err == nil && result != jobDone {
@@ -105,13 +107,17 @@ func properties(u transient.Unit) []sddbus.Property {
 	return list
 }
 
-// discard stops a unit, and waits for it: the same name can be used again.
-func (s *session) discard(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+// discardTimeout bounds the end of a slice that has made others: systemd may
+// have thousands of them to start first.
+const discardTimeout = 10 * time.Minute
+
+// discard stops a unit once its start is over.
+func (s *session) discard(name string, start <-chan string) {
+	ctx, cancel := context.WithTimeout(s.conn.Context(), discardTimeout)
 	defer cancel()
-	job, err := s.stop(ctx, name, "replace")
+	_, err := await(ctx, start)
 	if err == nil {
-		_, err = await(ctx, job)
+		_, err = s.stop(ctx, name, "replace")
 	}
 	if err != nil {
 		s.log.Debug("cannot stop "+name+", ignoring", "error", err)
