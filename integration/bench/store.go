@@ -16,6 +16,8 @@ import (
 const (
 	// sustained is how long jobs are written one by one.
 	sustained = 3 * time.Second
+	// historyOf is how many services the long history is of.
+	historyOf = 100
 	// batch is how many jobs of the long history are written at once.
 	batch = 5000
 )
@@ -49,18 +51,16 @@ func longHistory(ctx context.Context, m *machine.Machine, s settings) ([]row, er
 		return nil, err
 	}
 	b.add("store", fmt.Sprintf("jobs written a second, %d at once", batch), ours, "jobs/s", "", float64(s.long)/took.Seconds())
-	var size int64
-	entries, err := os.ReadDir(long)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && filepath.Ext(e.Name()) == ".db" {
-			size += info.Size()
-		}
-	}
-	b.add("store", fmt.Sprintf("size after %d jobs", s.long), ours, "MB", "", float64(size)/(1<<20))
 	return b.rows, copyDir(ctx, m, long, longStore)
+}
+
+// sizeOf is the size of the store's file.
+func sizeOf(dir string) (mb float64, err error) {
+	info, err := os.Stat(filepath.Join(dir, "hero_proc.db"))
+	if err != nil {
+		return 0, err
+	}
+	return float64(info.Size()) / (1 << 20), nil
 }
 
 // oneByOne is how many jobs a second begin and end, each in transactions of
@@ -94,6 +94,11 @@ func fill(ctx context.Context, dir string, jobs int) (took time.Duration, err er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	for _, s := range sleepers(historyOf, units.WantedStop) {
+		if _, err := db.UpdateService(ctx, s.ID, func(*units.Service) (units.Service, error) { return s, nil }); err != nil {
+			return 0, err
+		}
+	}
 	begun := time.Now()
 	for n := 0; n < jobs; {
 		var records []units.Record
@@ -109,9 +114,9 @@ func fill(ctx context.Context, dir string, jobs int) (took time.Duration, err er
 	return time.Since(begun), nil
 }
 
-// job is the n-th job, of one of a hundred services, and over.
+// job is the n-th job, and over.
 func job(n int, created time.Time) units.Job {
-	id := units.ID{Context: "core", Name: serviceName(n % 100)}
+	id := units.ID{Context: "core", Name: serviceName(n % historyOf)}
 	return units.Job{
 		Service: id, Action: "main", Unit: id.Unit(), Attempt: 1, Phase: units.PhaseFailed,
 		InvocationID: fmt.Sprintf("%032x", n+1), MainPID: uint32(n%30000 + 2),
@@ -130,6 +135,13 @@ func history(ctx context.Context, b *bench) error {
 	if err := os.Rename(longStore, stateDir); err != nil {
 		return err
 	}
+	of := fmt.Sprintf(", a history of %d jobs", b.long)
+	before, err := sizeOf(stateDir)
+	if err != nil {
+		return err
+	}
+	b.add("store", "size"+of, ours, "MB", "", before)
+	begun := time.Now()
 	if err := b.start(ctx, daemon); err != nil {
 		return err
 	}
@@ -137,8 +149,18 @@ func history(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	b.add("store", fmt.Sprintf("exec to READY, with a history of %d jobs", b.long), ours, "ms", "", ms)
-	if err := b.command(ctx, "store", fmt.Sprintf(" with a history of %d jobs", b.long), "", "job", "list"); err != nil {
+	b.add("store", "exec to READY"+of, ours, "ms", "", ms)
+	// It bounds the history once it is ready.
+	if err := b.settled(ctx); err != nil {
+		return err
+	}
+	b.add("store", "start to rest, with the history bounded"+of, ours, "ms", "", since(begun))
+	after, err := sizeOf(stateDir)
+	if err != nil {
+		return err
+	}
+	b.add("store", "size when it is bounded"+of, ours, "MB", "", after)
+	if err := b.command(ctx, "store", ""+of, "", "job", "list"); err != nil {
 		return err
 	}
 	return b.clear(ctx)

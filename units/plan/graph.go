@@ -55,7 +55,10 @@ func NewGraph(rows []units.Registered) *Graph {
 			continue
 		}
 		g.services[r.Service.ID] = r.Service
-		g.digests[r.Service.ID] = r.Service.Digest()
+		g.digests[r.Service.ID] = r.Digest
+		if r.Digest == "" {
+			g.digests[r.Service.ID] = r.Service.Digest()
+		}
 		g.sizes[r.Service.Context]++
 	}
 	ids := g.ids()

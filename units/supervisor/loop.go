@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -82,6 +83,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			status.Reset(settleStatus)
 		case <-status.C:
+			if s.readings >= manyUnits {
+				// What a storm needed is not needed for long.
+				debug.FreeOSMemory()
+				s.readings = 0
+			}
 			if now := s.summary(ctx); now != summary {
 				summary = now
 				s.Notify("STATUS=" + summary)
@@ -131,6 +137,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
 		return false
 	}
+	s.readings += len(read)
 	s.history.observe(ctx, seen...)
 	s.checks.see(s.graph.Load(), s.Now(), read...)
 	for _, u := range read {
@@ -169,8 +176,9 @@ func (s *Supervisor) renew(u units.Unit) {
 		return
 	}
 	ref, _ := units.ParseUnit(u.Name)
-	service, ok := s.graph.Load().Service(ref.ID)
-	if !ok || u.Digest == service.Digest() && service.Wanted != units.WantedSpec {
+	g := s.graph.Load()
+	service, ok := g.Service(ref.ID)
+	if !ok || u.Digest == g.Digest(ref.ID) && service.Wanted != units.WantedSpec {
 		return
 	}
 	s.tasks.Go(func() {

@@ -207,6 +207,8 @@ type Supervisor struct {
 	// come up since. It is the loop's.
 	noted   map[string]string
 	backlog backlog
+	// readings counts the units that were read since all was quiet. It is the loop's.
+	readings int
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -298,6 +300,9 @@ func (s *Supervisor) reread(ctx context.Context) error {
 	}
 	s.rows = make(map[units.ID]units.Registered, len(rows))
 	for _, row := range rows {
+		if row.Err == nil {
+			row.Digest = row.Service.Digest() // once, and not for each change of any
+		}
 		s.rows[row.Service.ID] = row
 	}
 	s.redraw()
