@@ -110,8 +110,8 @@ demo: packages ## see it work: a machine is booted, rebooted, and thrown away (a
 	$(GO) run ./integration/demo
 
 .PHONY: bench
-bench: packages ## how long calls take, on a real machine: a table, and JSON (as root)
-	CGO_ENABLED=0 $(GO) run ./integration/bench -dist $(DIST)
+bench: packages ## measure it beside systemd and supervisord: a table, and JSON (as root)
+	$(GO) run ./integration/bench -dist $(DIST) $(BENCH)
 
 .PHONY: lint
 lint: packages ## gofmt, go vet, groff on the man pages, and lintian on the .deb

@@ -2,6 +2,7 @@ package units
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 )
@@ -140,6 +141,28 @@ func (s Service) UnitOf(i int) string {
 
 // SliceOf is the name of a context's slice.
 func SliceOf(context string) string { return unitPrefix + context + sliceSuffix }
+
+const (
+	// FlatContext is up to how many services of a context are in its slice
+	// itself. What one of them costs to start grows with the number of its
+	// siblings, and is not felt before.
+	FlatContext = 200
+	// subSlices are how many slices the services of a larger one are spread
+	// over.
+	subSlices = 64
+)
+
+// SliceOf is the slice for the units of a service, where its context has so
+// many services: the context's own, or one inside of that, by the dash, so
+// that what is set for the context holds for it. No context has such a name.
+func (id ID) SliceOf(services int) string {
+	if services <= FlatContext {
+		return SliceOf(id.Context)
+	}
+	hash := fnv.New32a()
+	hash.Write([]byte(id.Name))
+	return fmt.Sprintf("%s%s-%02x%s", unitPrefix, id.Context, hash.Sum32()%subSlices, sliceSuffix)
+}
 
 // UnitRef is what a unit's name says: whose unit it is. Action is "" for the
 // primary action, Run is 0 for anything but an ad-hoc run.

@@ -1,6 +1,7 @@
 package units
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -189,5 +190,47 @@ func TestUnitOf(t *testing.T) {
 	}
 	if got := SliceOf("core"); got != "hero-core.slice" {
 		t.Errorf("slice is %q", got)
+	}
+}
+
+func TestSliceOfAService(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		id       ID
+		services int
+		want     string
+	}{
+		{"a small context's own", ID{"core", "web"}, 1, "hero-core.slice"},
+		{"the largest flat context", ID{"core", "web"}, FlatContext, "hero-core.slice"},
+		{"one more", ID{"core", "web"}, FlatContext + 1, "hero-core-11.slice"},
+		{"the same whatever its size is", ID{"core", "web"}, 100 * FlatContext, "hero-core-11.slice"},
+		{"another context", ID{"lab_2", "web"}, FlatContext + 1, "hero-lab_2-11.slice"},
+		{"a name with dashes and dots", ID{"core", "a-b.c"}, FlatContext + 1, "hero-core-3c.slice"},
+	} {
+		got := tt.id.SliceOf(tt.services)
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+		if _, ok := ParseUnit(got); ok {
+			t.Errorf("%s: %s reads as a service's unit", tt.name, got)
+		}
+	}
+}
+
+func TestSlicesAreEvenlyFilled(t *testing.T) {
+	t.Parallel()
+	const services = 2000
+	counts := map[string]int{}
+	for i := range services {
+		counts[ID{"core", fmt.Sprint("web", i)}.SliceOf(services)]++
+	}
+	if len(counts) != subSlices {
+		t.Errorf("%d slices are used, want %d", len(counts), subSlices)
+	}
+	for slice, n := range counts {
+		if n > 2*services/subSlices {
+			t.Errorf("%s has %d of %d services", slice, n, services)
+		}
 	}
 }

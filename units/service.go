@@ -51,6 +51,8 @@ type Service struct {
 type Registered struct {
 	Service Service // only the ID is set when Err is
 	Err     error
+	// Digest is the service's, where somebody has worked it out already.
+	Digest string
 }
 
 // Ready says how systemd learns that a process action is ready: by one of the

@@ -1,68 +1,106 @@
-// Command bench measures how long calls of the API take, on a throw-away
-// machine with a real systemd and hero_proc from its package: the status of one
-// service, and the list of all of them, for one client and for many at once.
-// It prints a table to standard error, and the same as JSON to standard output.
+// Command bench measures hero_proc on a throw-away machine with a real
+// systemd, beside what else starts services: static unit files, systemd-run and
+// supervisord. It prints one table to standard error, and the same as JSON, or
+// as Markdown, to standard output.
 //
-// What lives here is the measuring and its report. What never may: a limit
-// that a figure has to keep, since figures differ from machine to machine.
+// What lives here is the measuring and its report; each part is a file, and a
+// row is one call of add. What never may: a limit that a figure has to keep,
+// since figures differ from machine to machine. An aim stands beside its figure.
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
-
-	"forge.ourworld.tf/lhumina_code/hero_proc/integration"
-	"forge.ourworld.tf/lhumina_code/hero_proc/integration/machine"
 )
 
-// report is all that is measured.
-type report struct {
-	CPUs     int      `json:"cpus"`
-	CPU      string   `json:"cpu"`
-	MemoryMB int      `json:"memory_mb"`
-	System   string   `json:"system"`
-	Services int      `json:"services"`
-	Runs     int      `json:"runs"`
-	Figures  []figure `json:"figures"`
+// part measures one thing, and adds a row for each figure.
+type part struct {
+	name, about string
+	run         func(context.Context, *bench) error
 }
 
-// figure is how long a call took. Each percentile is the median of the runs'.
-type figure struct {
-	Call    string  `json:"call"`
-	Clients int     `json:"clients"` // at once, each with a connection of its own
-	Calls   int     `json:"calls"`   // in each run
-	P50     float64 `json:"p50_ms"`
-	P99     float64 `json:"p99_ms"`
-	Rate    float64 `json:"calls_per_second"`
+var parts = []part{
+	{"burst", "N services at once, beside the other ways to start them", burst},
+	{"boot", "from the daemon's start until it is ready, and back after kill -9", boot},
+	{"api", "calls of the API, for one client and for many at once", api},
+	{"cost", "memory, CPU time and wake-ups of the daemon", cost},
+	{"store", "writing the history, and a long one", history},
+	{"cli", "commands as whole processes", commands},
+}
+
+// settings are what can be chosen.
+type settings struct {
+	parts []string
+	sizes []int // of the burst
+	runs  int
+	// services are registered for what is measured with many of them.
+	services int
+	idle     time.Duration
+	long     int // jobs of the long history
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == chatterArg {
+		chatter()
+		return
+	}
+	s := settings{parts: names(parts), sizes: []int{10, 100, 500, 1000, 2000}, runs: 3, services: 1000, idle: time.Minute, long: 1_000_000}
+	flag.Func("parts", "the parts to measure, with commas between them: "+strings.Join(names(parts), ",")+" (default all)", func(text string) error {
+		s.parts = strings.Split(text, ",")
+		for _, name := range s.parts {
+			if !slices.Contains(names(parts), name) {
+				return fmt.Errorf("there is no part %q", name)
+			}
+		}
+		return nil
+	})
+	flag.Func("sizes", "how many services a burst has, with commas (default 10,100,500,1000,2000)", func(text string) (err error) {
+		s.sizes = nil
+		for word := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(word)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%q is no number of services", word)
+			}
+			s.sizes = append(s.sizes, n)
+		}
+		return nil
+	})
+	flag.IntVar(&s.runs, "runs", s.runs, "how often each figure is measured")
+	flag.IntVar(&s.services, "services", s.services, "how many services there are for the calls of the API and the commands")
+	flag.DurationVar(&s.idle, "idle", s.idle, "how long an idle daemon is watched")
+	flag.IntVar(&s.long, "jobs", s.long, "how many jobs the long history has")
 	dist := flag.String("dist", "dist", "the directory with the .deb")
-	services := flag.Int("services", 1000, "how many services are registered")
-	runs := flag.Int("runs", 3, "how often each call is measured")
-	profile := flag.String("profile", "", "write what perf(1) records of the daemon to this file; it has names after make packages LDFLAGS=")
+	markdown := flag.Bool("markdown", false, "print Markdown instead of JSON to standard output")
+	profile := flag.String("profile", "", "write what perf(1) records of all processes to this file; the daemon has names after make packages LDFLAGS=")
 	inside := flag.Bool("inside", false, "measure here, and print JSON alone; for bench itself")
+	flag.Usage = func() {
+		fmt.Fprintf(flag.CommandLine.Output(), "Usage: bench [FLAGS]\n\nParts:\n")
+		for _, p := range parts {
+			fmt.Fprintf(flag.CommandLine.Output(), "  %-6s %s\n", p.name, p.about)
+		}
+		fmt.Fprintln(flag.CommandLine.Output(), "\nFlags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
+	if flag.NArg() > 0 || s.runs < 1 || s.services < 1 || s.long < 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
 	if *inside {
-		err = measure(ctx, *services, *runs)
+		err = measure(ctx, s)
 	} else {
-		err = onMachine(ctx, *dist, *services, *runs, *profile)
+		err = onMachine(ctx, s, *dist, *profile, *markdown)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -70,106 +108,22 @@ func main() {
 	}
 }
 
-// onMachine makes the machine, has itself run in it, and reports.
-func onMachine(ctx context.Context, dist string, services, runs int, profile string) (err error) {
-	deb, err := integration.Package(dist, "deb")
-	if err != nil {
-		return err
+func names(parts []part) (list []string) {
+	for _, p := range parts {
+		list = append(list, p.name)
 	}
-	host, err := machine.Open(func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	base, err := host.Base(ctx)
-	if err != nil {
-		return err
-	}
-	m, err := host.New(base)
-	if err != nil {
-		return err
-	}
-	if err := m.Boot(ctx); err != nil {
-		return err
-	}
-	if out, err := integration.Install(ctx, m, deb); err != nil {
-		return fmt.Errorf("%w\n%s", err, out)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if err := m.CopyIn(ctx, self, "/usr/local/bin/bench"); err != nil {
-		return err
-	}
-	if profile != "" {
-		stop, err := record(ctx, m, profile)
-		if err != nil {
-			return err
-		}
-		defer stop()
-	}
-	cmd, err := m.Command(ctx, "bench", "-inside", fmt.Sprint("-services=", services), fmt.Sprint("-runs=", runs))
-	if err != nil {
-		return err
-	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("in the machine: %w\n%s", err, m.Report(ctx, "hero_proc.service"))
-	}
-	r := report{CPUs: runtime.NumCPU(), Services: services, Runs: runs}
-	if err := json.Unmarshal(out.Bytes(), &r.Figures); err != nil {
-		return err
-	}
-	r.CPU, r.MemoryMB = hardware()
-	system, err := m.Output(ctx, "sh", "-c", `. /etc/os-release; echo "$PRETTY_NAME, Linux $(uname -r), $(systemctl --version | head -n1)"`)
-	if err != nil {
-		return err
-	}
-	r.System = strings.TrimSpace(system)
-	r.print(os.Stderr)
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Println(string(text))
-	return nil
+	return list
 }
 
-func (r report) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%d CPUs (%s), %d MB, %s\n%d services registered; medians of %d runs, in milliseconds\n\n", r.CPUs, r.CPU, r.MemoryMB, r.System, r.Services, r.Runs)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "call\tclients\tcalls\tp50\tp99\tcalls/s\t")
-	for _, f := range r.Figures {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.2f\t%.2f\t%.0f\t\n", f.Call, f.Clients, f.Calls, f.P50, f.P99, f.Rate)
+// args are the settings as flags, for the one that measures inside.
+func (s settings) args() []string {
+	var sizes []string
+	for _, n := range s.sizes {
+		sizes = append(sizes, strconv.Itoa(n))
 	}
-	t.Flush()
-	fmt.Fprintln(w)
-}
-
-// hardware is the model of the CPU and the size of the memory: proc(5).
-func hardware() (cpu string, memoryMB int) {
-	cpu = "unknown"
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			cpu = strings.TrimSpace(strings.TrimLeft(name, "\t :"))
-			break
-		}
+	return []string{
+		"-inside", "-parts=" + strings.Join(s.parts, ","), "-sizes=" + strings.Join(sizes, ","),
+		"-runs=" + strconv.Itoa(s.runs), "-services=" + strconv.Itoa(s.services),
+		"-idle=" + s.idle.String(), "-jobs=" + strconv.Itoa(s.long),
 	}
-	info, _ = os.ReadFile("/proc/meminfo")
-	kB := 0
-	_, _ = fmt.Sscanf(string(info), "MemTotal: %d kB", &kB)
-	return cpu, kB / 1024
-}
-
-// percentile of what is sorted, in milliseconds.
-func percentile(took []time.Duration, p int) float64 {
-	return float64(took[(len(took)-1)*p/100].Microseconds()) / 1000
-}
-
-func median(xs []float64) float64 {
-	slices.Sort(xs)
-	return xs[len(xs)/2]
 }

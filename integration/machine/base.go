@@ -35,10 +35,13 @@ var masked = []string{
 const Hostname = "hero"
 
 // Base is the tree that all machines stand on: the host's own release, at its
-// smallest. It is made once and kept in the cache; a changed recipe makes
-// another one.
-func (h *Host) Base(ctx context.Context) (Layers, error) {
-	return h.tree(ctx, nil)
+// smallest, and with more packages where they are asked for. It is made once
+// and kept in the cache; a changed recipe makes another one.
+func (h *Host) Base(ctx context.Context, more ...string) (Layers, error) {
+	if len(more) == 0 {
+		return h.tree(ctx, nil)
+	}
+	return h.tree(ctx, func(string) (pkgs, hooks []string, err error) { return more, nil, nil })
 }
 
 // tree is a base tree, made if it is not there. more adds to its recipe.

@@ -52,7 +52,7 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 			continue
 		}
 		step := BootStep{Service: s}
-		step.Treatment, step.Make, step.Reason = treat(s, loaded)
+		step.Treatment, step.Make, step.Reason = treat(s, g.Digest(id), loaded)
 		primary := loaded[s.Unit()]
 		_, broken := g.Problem(id)
 		rival, conflicts := g.rival(id, up)
@@ -86,8 +86,7 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 
 // treat decides for all units of a service at once: they were made together
 // and have one definition.
-func treat(s units.Service, loaded map[string]units.Unit) (Treatment, []string, string) {
-	digest := s.Digest()
+func treat(s units.Service, digest string, loaded map[string]units.Unit) (Treatment, []string, string) {
 	var alive units.Unit
 	var all, missing []string
 	right := true // what is loaded has this definition and has not failed

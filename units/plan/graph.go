@@ -21,6 +21,7 @@ type Problem struct {
 type Graph struct {
 	services map[units.ID]units.Service
 	digests  map[units.ID]string
+	sizes    map[string]int
 	invalid  map[units.ID]error
 	// order has every service that can be read, what comes first first; the
 	// members of a cycle stand in the order of their names.
@@ -37,6 +38,7 @@ func NewGraph(rows []units.Registered) *Graph {
 	g := &Graph{
 		services: map[units.ID]units.Service{},
 		digests:  map[units.ID]string{},
+		sizes:    map[string]int{},
 		invalid:  map[units.ID]error{},
 		problems: map[units.ID]Problem{},
 		requires: map[units.ID][]units.ID{}, before: map[units.ID][]units.ID{}, requiredBy: map[units.ID][]units.ID{},
@@ -53,7 +55,11 @@ func NewGraph(rows []units.Registered) *Graph {
 			continue
 		}
 		g.services[r.Service.ID] = r.Service
-		g.digests[r.Service.ID] = r.Service.Digest()
+		g.digests[r.Service.ID] = r.Digest
+		if r.Digest == "" {
+			g.digests[r.Service.ID] = r.Service.Digest()
+		}
+		g.sizes[r.Service.Context]++
 	}
 	ids := g.ids()
 	g.resolve(ids)
@@ -86,6 +92,9 @@ func (g *Graph) Service(id units.ID) (units.Service, bool) {
 
 // Digest is that of a service's definition, worked out once.
 func (g *Graph) Digest(id units.ID) string { return g.digests[id] }
+
+// Size is how many services a context has.
+func (g *Graph) Size(context string) int { return g.sizes[context] }
 
 // Problem is why the service can't be started; false when nothing is in its way.
 func (g *Graph) Problem(id units.ID) (Problem, bool) {

@@ -76,6 +76,21 @@ func hasEnded(u units.Unit) bool {
 	return u.Active == "failed" || u.Active == "inactive" || u.Sub == "auto-restart"
 }
 
+// Unchanged says that a unit, of which no more is known than a listing and its
+// identity, is as its live jobs have it: it runs with the invocation of the one
+// that runs, or was never started and there is none. To observe it would
+// change nothing.
+func Unchanged(live []units.Job, u units.Unit) bool {
+	if u.Load != "loaded" || u.JobID != 0 {
+		return false
+	}
+	if len(live) == 0 {
+		return u.Active == "inactive" && u.InvocationID == ""
+	}
+	return len(live) == 1 && live[0].Phase == units.PhaseRunning && live[0].InvocationID == u.InvocationID &&
+		u.InvocationID != "" && u.Active == "active" && u.Sub == "running"
+}
+
 // ObserveEnding is the job that a restart, which somebody asked for, is
 // ending, with what its unit says; nil when nothing changed.
 func ObserveEnding(j units.Job, u units.Unit, now time.Time) *units.Job {

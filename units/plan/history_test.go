@@ -131,3 +131,39 @@ func TestObserveEnding(t *testing.T) {
 		})
 	}
 }
+
+func TestUnchanged(t *testing.T) {
+	t.Parallel()
+	running := units.Unit{Load: "loaded", Active: "active", Sub: "running", InvocationID: "a"}
+	idle := units.Unit{Load: "loaded", Active: "inactive", Sub: "dead"}
+	job := units.Job{Phase: units.PhaseRunning, InvocationID: "a"}
+	with := func(u units.Unit, change func(*units.Unit)) units.Unit { change(&u); return u }
+	for _, tt := range []struct {
+		name string
+		live []units.Job
+		unit units.Unit
+		want bool
+	}{
+		{"it runs as the job has it", []units.Job{job}, running, true},
+		{"it runs with another invocation", []units.Job{job}, with(running, func(u *units.Unit) { u.InvocationID = "b" }), false},
+		{"it runs, and no job knows of it", nil, running, false},
+		{"the job is not running yet", []units.Job{{Phase: units.PhasePending, InvocationID: "a"}}, running, false},
+		{"the job has no activation yet", []units.Job{{Phase: units.PhaseRunning}}, with(running, func(u *units.Unit) { u.InvocationID = "" }), false},
+		{"an older job is not closed", []units.Job{{Phase: units.PhaseRunning, InvocationID: "z"}, job}, running, false},
+		{"it has a job of systemd's", []units.Job{job}, with(running, func(u *units.Unit) { u.JobID = 1 }), false},
+		{"it was never started", nil, idle, true},
+		{"it was never started, and somebody wants it", []units.Job{{Phase: units.PhasePending}}, idle, false},
+		{"it was never started, and is about to be", nil, with(idle, func(u *units.Unit) { u.JobID = 1 }), false},
+		{"it has ended", []units.Job{job}, with(idle, func(u *units.Unit) { u.InvocationID = "a" }), false},
+		{"it has ended, and no job knows of it", nil, with(idle, func(u *units.Unit) { u.InvocationID = "a" }), false},
+		{"a one-shot is done", []units.Job{job}, with(running, func(u *units.Unit) { u.Sub = "exited" }), false},
+		{"it waits to be restarted", []units.Job{job}, with(running, func(u *units.Unit) { u.Active, u.Sub = "activating", "auto-restart" }), false},
+		{"it failed without an activation", nil, with(idle, func(u *units.Unit) { u.Active = "failed" }), false},
+		{"it can't be loaded", nil, with(idle, func(u *units.Unit) { u.Load = "bad-setting" }), false},
+		{"it is not there", nil, units.Unit{Load: "not-found", Active: "inactive"}, false},
+	} {
+		if got := Unchanged(tt.live, tt.unit); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}

@@ -112,28 +112,22 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	if err != nil {
 		s.reportStep(units.SourceRecovery, fmt.Errorf("cannot read the live jobs: %w", err))
 	}
-	known := map[string]bool{}
-	for _, j := range live {
-		known[j.Unit] = true
+	all, seen, err := s.readChanged(ctx, listed, live)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the units: %w", err)
 	}
-	loaded := make(map[string]units.Unit, len(listed))
-	var seen []units.Unit
-	for _, l := range listed {
-		u, err := s.Systemd.Unit(ctx, l.Name)
-		if err != nil {
-			return loaded, fmt.Errorf("cannot read %s: %w", l.Name, err)
-		}
-		if !u.Loaded() {
-			continue
-		}
+	loaded := make(map[string]units.Unit, len(all))
+	for _, u := range all {
 		loaded[u.Name] = u
 		if !s.runs.has(u.Name) {
 			s.setDigest(u.Name, u.Digest)
 		}
-		if known[u.Name] || s.followed(u.Name) {
-			seen = append(seen, u)
-		}
 	}
+	known := map[string]bool{}
+	for _, j := range live {
+		known[j.Unit] = true
+	}
+	seen = slices.DeleteFunc(seen, func(u units.Unit) bool { return !known[u.Name] && !s.followed(u.Name) })
 	for _, j := range live {
 		if _, ok := loaded[j.Unit]; !ok && j.InvocationID != "" {
 			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
@@ -182,6 +176,7 @@ func (s *Supervisor) reportBrokenDefinitions() {
 func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) error {
 	var missing []plan.BootStep
 	var gone, starts []string
+	s.pinTogether(ctx, steps, loaded)
 	for _, step := range steps {
 		s.Logger.Debug("boot plan", "service", step.Service.ID, "treatment", step.Treatment, "start", step.Start, "reason", step.Reason)
 		if step.Start {
@@ -300,13 +295,15 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 		return nil
 	}
 	var us []transient.Unit
+	g := s.graph.Load()
 	for _, step := range steps {
+		slice := step.Service.SliceOf(g.Size(step.Service.Context))
 		for _, ignored := range transient.Ignored(step.Service, s.Systemd.Version()) {
 			s.Logger.Warn("systemd can't do all of a definition, ignoring", "service", step.Service.ID, "reason", ignored)
 		}
 		for _, u := range s.unitsFor(step.Service) {
 			if slices.Contains(step.Make, u.Name) {
-				us = append(us, u)
+				us = append(us, u.In(slice))
 			}
 		}
 	}
@@ -317,7 +314,7 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 	defer s.mu.Unlock()
 	for _, step := range steps {
 		delete(s.refused, step.Service.ID)
-		digest := step.Service.Digest()
+		digest := g.Digest(step.Service.ID)
 		for _, name := range step.Make {
 			s.digests[name] = digest
 		}

@@ -34,7 +34,7 @@ func (s *Supervisor) Set(ctx context.Context, def map[string]any, merge bool) er
 	if err != nil {
 		return err
 	}
-	s.rows[next.ID] = units.Registered{Service: next}
+	s.rows[next.ID] = units.Registered{Service: next, Digest: next.Digest()}
 	s.redraw()
 	s.Logger.Info("service set", "service", next.ID, "wanted", next.Wanted)
 	alive, err := s.unitsNotDown(ctx, next.ID)

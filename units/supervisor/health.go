@@ -144,7 +144,7 @@ func (c *checks) refresh(g *plan.Graph, name string, now time.Time) {
 	}
 	up, isUp := c.up[name]
 	i := actionOf(service, name)
-	if !isUp || i < 0 || up.digest != service.Digest() {
+	if !isUp || i < 0 || up.digest != g.Digest(ref.ID) {
 		delete(c.of, name)
 		return
 	}

@@ -89,21 +89,39 @@ func (s *Supervisor) awaitHeroDB(ctx context.Context, service units.Service, res
 		s.Notify(fmt.Sprintf("STATUS=Waiting for %s: %s\nEXTEND_TIMEOUT_USEC=%d",
 			service.ID, out.Reason, (p.Deadline.Sub(p.Now) + 30*time.Second).Microseconds()))
 		recheck := time.NewTimer(out.Recheck.Sub(p.Now))
-		select {
-		case <-s.Systemd.Wake():
-			s.resyncDue = !s.changes(ctx)
-		case r, ok := <-result:
-			if ok {
-				p.JobResult = r
+		for again := false; !again; {
+			again = true
+			select {
+			case <-s.Systemd.Wake():
+				c := s.Systemd.Take()
+				s.backlog.add(c, s.Now())
+				// Of the many others that start beside it, each is no news of it.
+				again = s.concerned(service.ID, c)
+			case <-s.backlog.due():
+				s.resyncDue = !s.changes(ctx)
+			case r, ok := <-result:
+				if ok {
+					p.JobResult = r
+				}
+				result = nil
+			case <-recheck.C:
+			case <-ctx.Done():
+				recheck.Stop()
+				return
 			}
-			result = nil
-		case <-recheck.C:
-		case <-ctx.Done():
-			recheck.Stop()
-			return
 		}
 		recheck.Stop()
 	}
+}
+
+// concerned says whether what changed may be news of a service: it is about
+// the service itself, about one that it requires, or about everything.
+func (s *Supervisor) concerned(id units.ID, c units.Changes) bool {
+	of := append([]units.ID{id}, s.graph.Load().Requires(id)...)
+	return c.All || c.Lost || c.Back || slices.ContainsFunc(c.Units, func(name string) bool {
+		ref, ok := units.ParseUnit(name)
+		return ok && slices.Contains(of, ref.ID)
+	})
 }
 
 func (s *Supervisor) heroDBFailed(e *units.Event) {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -69,6 +70,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			return nil
 		case <-s.Systemd.Wake():
+			s.backlog.add(s.Systemd.Take(), s.Now())
+		case <-s.backlog.due():
 			if !s.changes(ctx) {
 				retry.Reset(resyncRetry)
 			}
@@ -80,6 +83,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			status.Reset(settleStatus)
 		case <-status.C:
+			if s.readings >= manyUnits {
+				// What a storm needed is not needed for long.
+				debug.FreeOSMemory()
+				s.readings = 0
+			}
 			if now := s.summary(ctx); now != summary {
 				summary = now
 				s.Notify("STATUS=" + summary)
@@ -112,10 +120,10 @@ func (s *Supervisor) reportBus(c units.Changes) {
 	}
 }
 
-// changes takes what systemd's signals marked, reads it again and brings the
+// changes takes what systemd's signals have marked, reads it again and brings the
 // history up to date. It is false when everything must be read again later.
 func (s *Supervisor) changes(ctx context.Context) bool {
-	c := s.Systemd.Take()
+	c := s.backlog.take()
 	s.reportBus(c)
 	if c.All || c.Back {
 		if err := s.resync(ctx, c.Jobs); err != nil {
@@ -124,31 +132,24 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		}
 		return true
 	}
-	var seen []units.Unit
-	for _, name := range s.withActions(c.Units) {
-		u, err := s.Systemd.Unit(ctx, name)
-		if unreachable(err) {
-			s.mend(ctx, nil, c.Jobs)
-			s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
-			return false
-		}
-		if err != nil {
-			s.Logger.Debug("cannot read a unit that changed, ignoring: its next change, or the next resync, will", "unit", name, "error", err)
-			continue
-		}
-		seen = append(seen, u)
+	read, seen, err := s.readMarked(ctx, s.withActions(c.Units))
+	if err != nil {
+		s.mend(ctx, nil, c.Jobs)
+		s.Logger.Warn("cannot read the units that changed, reading all again later", "error", err)
+		return false
 	}
+	s.readings += len(read)
 	s.history.observe(ctx, seen...)
-	s.checks.see(s.graph.Load(), s.Now(), seen...)
-	for _, u := range seen {
+	s.checks.see(s.graph.Load(), s.Now(), read...)
+	for _, u := range read {
 		if ref, ok := units.ParseUnit(u.Name); ok && ref.Run == 0 {
 			s.touch(ref.ID)
 			s.renew(u)
 		}
 	}
 	s.closeEnded(ctx, seen...)
-	s.reportNoted(seen)
-	s.mend(ctx, seen, c.Jobs)
+	s.reportNoted(read)
+	s.mend(ctx, read, c.Jobs)
 	return true
 }
 
@@ -183,8 +184,9 @@ func (s *Supervisor) renew(u units.Unit) {
 		return
 	}
 	ref, _ := units.ParseUnit(u.Name)
-	service, ok := s.graph.Load().Service(ref.ID)
-	if !ok || u.Digest == service.Digest() && service.Wanted != units.WantedSpec {
+	g := s.graph.Load()
+	service, ok := g.Service(ref.ID)
+	if !ok || u.Digest == g.Digest(ref.ID) && service.Wanted != units.WantedSpec {
 		return
 	}
 	s.tasks.Go(func() {

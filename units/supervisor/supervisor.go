@@ -33,6 +33,8 @@ type Systemd interface {
 	Units(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
 	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
+	// Identify gives listed units their InvocationID, Restarts and Digest.
+	Identify(ctx context.Context, listed []units.Unit) error
 	// Unit reads one unit in full. One that isn't there is Load "not-found".
 	Unit(ctx context.Context, name string) (units.Unit, error)
 	// StatusText is what a unit has said last of itself.
@@ -48,6 +50,8 @@ type Systemd interface {
 	Run(ctx context.Context, u transient.Unit) (ended units.Unit, said string, err error)
 	// Pin keeps a unit loaded for as long as the connection lives.
 	Pin(ctx context.Context, unit string) error
+	// PinAll does so with those of the units that are loaded.
+	PinAll(ctx context.Context, units []string) error
 	// Unload takes units away that are not alive, also where others refer to them.
 	Unload(ctx context.Context, names ...string) error
 	ResetFailed(ctx context.Context, unit string) error
@@ -211,7 +215,10 @@ type Supervisor struct {
 	reading singleflight.Group
 	// noted is what was reported last of the starts of units that have not
 	// come up since. It is the loop's.
-	noted map[string]string
+	noted   map[string]string
+	backlog backlog
+	// readings counts the units that were read since all was quiet. It is the loop's.
+	readings int
 
 	mu sync.Mutex
 	// digests has, for each loaded unit, that of the definition it has.
@@ -245,6 +252,7 @@ func New(o Options) *Supervisor {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched, s.checks = newTouched(), newChecks()
+	s.backlog = newBacklog()
 	pid1 := &ordered{Systemd: o.Systemd}
 	s.Systemd = pid1
 	s.history = newHistory(o.Store, pid1, o.Logger, o.Now, func(jobs []int64) { s.touched.mark(nil, jobs, false) },
@@ -302,6 +310,9 @@ func (s *Supervisor) reread(ctx context.Context) error {
 	}
 	s.rows = make(map[units.ID]units.Registered, len(rows))
 	for _, row := range rows {
+		if row.Err == nil {
+			row.Digest = row.Service.Digest() // once, and not for each change of any
+		}
 		s.rows[row.Service.ID] = row
 	}
 	s.redraw()

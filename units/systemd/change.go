@@ -2,7 +2,9 @@ package systemd
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
@@ -13,57 +15,66 @@ import (
 
 const jobDone = "done"
 
-// Make makes all units of the set, or none, and waits until its main unit is
-// started; the context bounds both. A main unit that is a slice is only there
-// to make the others, and is stopped again.
+// Make makes all units of the set, or none, and starts its main unit, which the
+// context bounds. A main unit that is a slice is only there to make the others:
+// nobody waits for it, and it is stopped again, in the background.
 //
 // Units that are there already can't be made (UnitExists); see Unload.
 func (m *Manager) Make(ctx context.Context, set transient.Set) error {
-	name := set.Main.Name
-	return m.call(ctx, "make "+name, func(ctx context.Context, s *session) error {
-		before, err := s.loaded(ctx, patterns(set))
-		if err != nil {
-			return err
-		}
-		aux := make([]sddbus.PropertyCollection, len(set.Aux))
-		for i, u := range set.Aux {
-			aux[i] = sddbus.PropertyCollection{Name: u.Name, Properties: properties(u)}
-		}
-		job, err := s.jobs.queue(func() (int, error) {
-			return s.sd.StartTransientUnitAux(ctx, name, "fail", properties(set.Main), aux, nil)
-		})
-		if err != nil {
-			if codeOf(err) == units.CodeRefused {
-				s.undo(ctx, set, before)
-			}
-			return err
-		}
-		s.pins.made(append(set.Aux, set.Main))
-		if strings.HasSuffix(name, ".slice") {
-			defer s.discard(ctx, name)
-		}
-		result, err := await(ctx, job)
-		if err == nil && result != jobDone {
-			err = units.Errorf(units.CodeStartFailed, "cannot start %s: systemd's result of the job is %q", name, result)
-		}
-		return err
+	return m.call(ctx, "make "+set.Main.Name, func(ctx context.Context, s *session) error {
+		set, keepers := s.keptTogether(set)
+		return s.makeAll(ctx, set, keepers)
 	})
 }
 
-// patterns select the units of a set, and maybe others: systemd compares each
-// unit with each pattern, so that one for all is much faster than many names.
-func patterns(set transient.Set) []string {
-	if len(set.Aux) <= fewUnits {
-		list := []string{set.Main.Name}
-		for _, u := range set.Aux {
-			list = append(list, u.Name)
-		}
-		return list
+// makeAll makes a set; keepers are those that are in it.
+func (s *session) makeAll(ctx context.Context, set transient.Set, keepers []keeper) error {
+	all := append([]transient.Unit{set.Main}, set.Aux...)
+	names := make([]string, len(all))
+	for i, u := range all {
+		names[i] = u.Name
 	}
-	list := []string{units.UnitPattern, set.Main.Name}
-	for _, u := range set.Aux {
-		if _, ok := units.ParseUnit(u.Name); !ok {
-			list = append(list, u.Name)
+	before, err := s.loaded(ctx, patterns(names))
+	if err != nil {
+		return err
+	}
+	aux := make([]sddbus.PropertyCollection, len(set.Aux))
+	for i, u := range set.Aux {
+		aux[i] = sddbus.PropertyCollection{Name: u.Name, Properties: properties(u)}
+	}
+	main := set.Main.Name
+	job, err := s.jobs.queue(func() (int, error) {
+		return s.sd.StartTransientUnitAux(ctx, main, "fail", properties(set.Main), aux, nil)
+	})
+	if err != nil {
+		if codeOf(err) == units.CodeRefused {
+			s.undo(ctx, names, before)
+		}
+		return err
+	}
+	s.pins.made(all)
+	s.pins.keep(keepers, func(string) bool { return true })
+	if strings.HasSuffix(main, ".slice") {
+		go s.discard(main, job)
+		return nil
+	}
+	result, err := await(ctx, job)
+	if err == nil && result != jobDone {
+		err = units.Errorf(units.CodeStartFailed, "cannot start %s: systemd's result of the job is %q", main, result)
+	}
+	return err
+}
+
+// patterns select units of those names, and maybe others: systemd compares each
+// unit with each pattern, so that one for all is much faster than many names.
+func patterns(names []string) []string {
+	if len(names) <= fewUnits {
+		return names
+	}
+	list := []string{units.UnitPattern}
+	for _, name := range names {
+		if _, ok := units.ParseUnit(name); !ok {
+			list = append(list, name)
 		}
 	}
 	return list
@@ -75,21 +86,16 @@ const fewUnits = 16
 // undo takes away what a refused set has left. systemd makes its units one
 // after the other, and forgets those that it had made when it came to the
 // wrong one, but not if they are pinned (AddRef=) or others name them.
-func (s *session) undo(ctx context.Context, set transient.Set, before []sddbus.UnitStatus) {
+func (s *session) undo(ctx context.Context, names []string, before []sddbus.UnitStatus) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	kept := make(map[string]bool)
 	for _, u := range before {
 		kept[u.Name] = true
 	}
-	var made []string
-	for _, u := range append([]transient.Unit{set.Main}, set.Aux...) {
-		if !kept[u.Name] {
-			made = append(made, u.Name)
-		}
-	}
+	made := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return kept[name] })
 	if err := s.unload(ctx, made); err != nil {
-		s.log.Debug("cannot take away what a refused set has left, ignoring", "set", set.Main.Name, "error", err)
+		s.log.Debug("cannot take away what a refused set has left, ignoring", "set", names[0], "error", err)
 	}
 }
 
@@ -104,13 +110,17 @@ func properties(u transient.Unit) []sddbus.Property {
 	return list
 }
 
-// discard stops a unit, and waits for it: the same name can be used again.
-func (s *session) discard(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+// discardTimeout bounds the end of a slice that has made others: systemd may
+// have thousands of them to start first.
+const discardTimeout = 10 * time.Minute
+
+// discard stops a unit once its start is over.
+func (s *session) discard(name string, start <-chan string) {
+	ctx, cancel := context.WithTimeout(s.conn.Context(), discardTimeout)
 	defer cancel()
-	job, err := s.stop(ctx, name, "replace")
+	_, err := await(ctx, start)
 	if err == nil {
-		_, err = await(ctx, job)
+		_, err = s.stop(ctx, name, "replace")
 	}
 	if err != nil {
 		s.log.Debug("cannot stop "+name+", ignoring", "error", err)

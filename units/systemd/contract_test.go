@@ -63,6 +63,7 @@ func TestMakeIsAllOrNothing(t *testing.T) {
 	}
 	x := newTarget(t)
 	m := x.manager()
+	name := setName()
 	for _, c := range []struct {
 		name string
 		bad  transient.Unit
@@ -73,7 +74,7 @@ func TestMakeIsAllOrNothing(t *testing.T) {
 		{"wrong value", with(transient.Property{Name: "Type", Value: "bogus"}), "Invalid Type setting: bogus"},
 		{"can't be sent", with(transient.Property{Name: "Description", Value: "a\x00b"}), "null char"},
 	} {
-		err := m.Make(t.Context(), transient.BootSet("hero_proc_contract_test.slice", []transient.Unit{good, c.bad}, []string{good.Name}))
+		err := m.Make(t.Context(), transient.BootSet(name, []transient.Unit{good, c.bad}, []string{good.Name}))
 		t.Log(c.name)
 		x.wantCode(err, units.CodeRefused, c.says)
 		if u := x.read(m, good.Name); u.Loaded() {
@@ -81,7 +82,9 @@ func TestMakeIsAllOrNothing(t *testing.T) {
 		}
 	}
 	// The name of the throw-away slice is free all the while.
-	x.load(m, service("good", "/bin/sleep", "1000"))
+	if err := m.Make(t.Context(), transient.BootSet(name, []transient.Unit{good}, nil)); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestARefusedSetLeavesWhatWasThere(t *testing.T) {

@@ -36,7 +36,9 @@ func (m *Manager) list(ctx context.Context, patterns ...string) ([]units.Unit, e
 		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, patterns)
 		for _, u := range statuses {
 			if _, ok := units.ParseUnit(u.Name); ok {
-				list = append(list, units.Unit{Name: u.Name, Load: u.LoadState, Active: u.ActiveState, Sub: u.SubState, JobID: u.JobId})
+				list = append(list, units.Unit{
+					Name: strings.Clone(u.Name), Load: strings.Clone(u.LoadState), Active: strings.Clone(u.ActiveState), Sub: strings.Clone(u.SubState), JobID: u.JobId,
+				})
 			}
 		}
 		return err
@@ -74,7 +76,7 @@ func (m *Manager) Unit(ctx context.Context, name string) (units.Unit, error) {
 // start.
 func (m *Manager) StatusText(ctx context.Context, name string) (string, error) {
 	properties, err := m.properties(ctx, name)
-	return get[string](properties, "StatusText"), err
+	return word(properties, "StatusText"), err
 }
 
 // properties are all of a unit's, nil when systemd does not have it.
@@ -101,11 +103,11 @@ func (m *Manager) properties(ctx context.Context, name string) (properties map[s
 func unitOf(name string, p map[string]any) units.Unit {
 	return units.Unit{
 		Name:         name,
-		Load:         get[string](p, "LoadState"),
-		Active:       get[string](p, "ActiveState"),
-		Sub:          get[string](p, "SubState"),
+		Load:         word(p, "LoadState"),
+		Active:       word(p, "ActiveState"),
+		Sub:          word(p, "SubState"),
 		JobID:        jobID(p),
-		Result:       get[string](p, "Result"),
+		Result:       word(p, "Result"),
 		InvocationID: hex.EncodeToString(get[[]byte](p, "InvocationID")),
 		MainPID:      get[uint32](p, "MainPID"),
 		ExitCode:     get[int32](p, "ExecMainCode"),
@@ -137,6 +139,10 @@ func get[T any](p map[string]any, name string) T {
 	v, _ := p[name].(T)
 	return v
 }
+
+// word is a property that is text, as a string of its own: those that godbus
+// makes keep all of the message that they came with.
+func word(p map[string]any, name string) string { return strings.Clone(get[string](p, name)) }
 
 // number is zero for a value that systemd marks as "not set".
 func number(p map[string]any, name string) uint64 {

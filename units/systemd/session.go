@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
@@ -28,6 +29,8 @@ type session struct {
 	booted  time.Time // when it came up
 	jobs    jobs
 	pins    pins
+	begun   time.Time
+	made    atomic.Int64 // keepers so far, for the name of the next one
 	changes *changes
 	log     *slog.Logger
 	end     context.CancelFunc // of the connections' lifetime
@@ -46,7 +49,7 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	// godbus knows no deadline for connecting, but gives up with the
 	// connection's own context.
 	stop := context.AfterFunc(ctx, end)
-	s := &session{changes: &m.changes, log: m.log, end: end}
+	s := &session{changes: &m.changes, log: m.log, end: end, begun: time.Now()}
 	defer func() {
 		if !stop() && err == nil {
 			err = ctx.Err()
@@ -93,12 +96,15 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 }
 
 // subscribe asks for the signals of systemd, and for those about its name.
-// One match for all units: one each would meet the bus's limit of 512.
+// One match for all units: one each would meet the bus's limit of 512. When a
+// unit changes systemd tells of it twice, as of a service and then as of a unit;
+// once will do.
 func (s *session) subscribe(ctx context.Context) error {
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(managerName)},
-		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged")},
+		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged"),
+			dbus.WithMatchArg(0, systemdName+".Unit")},
 	} {
 		if err := s.conn.AddMatchSignalContext(ctx, match...); err != nil {
 			return err

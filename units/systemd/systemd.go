@@ -23,8 +23,10 @@ import (
 )
 
 const (
-	// callTimeout bounds every call, whatever time its caller has.
-	callTimeout = 10 * time.Second
+	// callTimeout bounds every call, whatever time its caller has. systemd
+	// answers nothing while it starts what one call has asked it to, which is
+	// seconds where that is thousands of units.
+	callTimeout = 20 * time.Second
 	// maxCalls bounds the calls under way: the bus lets a connection wait for
 	// 128 answers, dbus-daemon(1), max_replies_per_connection.
 	maxCalls = 32

@@ -2,9 +2,11 @@ package systemd_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -135,8 +137,13 @@ func set(start []string, services ...units.Service) transient.Set {
 	for _, s := range services {
 		all = append(all, transient.Service(s, 252)...)
 	}
-	return transient.BootSet("hero_proc_contract_test.slice", all, start)
+	return transient.BootSet(setName(), all, start)
 }
+
+var sets atomic.Int64
+
+// setName is a new name for the throw-away slice of a set.
+func setName() string { return fmt.Sprintf("hero_proc_contract_test%d.slice", sets.Add(1)) }
 
 func (x *target) load(m *systemd.Manager, services ...units.Service) {
 	x.Helper()

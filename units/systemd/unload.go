@@ -94,15 +94,3 @@ func (s *session) resetFailed(ctx context.Context, unit string) error {
 	}
 	return err
 }
-
-func (s *session) unpin(ctx context.Context, unit string) error {
-	s.pins.set(unit, false)
-	for {
-		switch err := s.call(ctx, "UnrefUnit", unit).Err; {
-		case isDBus(err, systemdName+".NotReferenced"), isDBus(err, noSuchUnit):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}

@@ -44,6 +44,19 @@ func BootSet(name string, us []Unit, start []string) Set {
 	return Set{Main: Unit{name, main}, Aux: us}
 }
 
+// In is the unit in that slice: systemd.resource-control(5). Where it is, is no
+// part of its definition: a unit that is loaded stays in its slice for as long
+// as it is.
+func (u Unit) In(slice string) Unit {
+	u.Properties = slices.Clone(u.Properties)
+	for i, p := range u.Properties {
+		if p.Name == "Slice" {
+			u.Properties[i].Value = slice
+		}
+	}
+	return u
+}
+
 // DigestOf is the digest of the definition that a unit with these
 // LogExtraFields= was made of, or "".
 func DigestOf(extraFields [][]byte) string {

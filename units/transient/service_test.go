@@ -173,6 +173,19 @@ func TestBootSet(t *testing.T) {
 	}
 }
 
+func TestIn(t *testing.T) {
+	t.Parallel()
+	u := Service(decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`), 252)[0]
+	before := fmt.Sprint(u)
+	moved := u.In("hero-core-07.slice")
+	if want := strings.Replace(before, "hero-core.slice", "hero-core-07.slice", 1); fmt.Sprint(moved) != want {
+		t.Errorf("got %v, want %v", moved, want)
+	}
+	if fmt.Sprint(u) != before {
+		t.Errorf("it changed the unit that it was made of to %v", u)
+	}
+}
+
 func TestDigestOf(t *testing.T) {
 	t.Parallel()
 	s := decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`)

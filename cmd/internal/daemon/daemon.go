@@ -33,6 +33,9 @@ import (
 // logQueueSize is how many events may wait for the logs table.
 const logQueueSize = 1024
 
+// failurePause is how long a daemon that can't go on waits before it ends.
+const failurePause = 2 * time.Second
+
 // connectTimeout bounds one try to reach systemd at the start. D-Bus
 // activation gives the daemon 25 s to take its name.
 const (
@@ -66,7 +69,14 @@ func Main(ctx context.Context, args, environ []string, version string, stdout, s
 	logger := newLogger(stderr, control)
 	if err := run(ctx, environ, version, logger, control); err != nil {
 		logger.Error("cannot go on", "error", err)
-		_, _ = sdaemon.SdNotify(false, "STATUS=Failed: "+err.Error())
+		// systemd starts it again at once, as it must after a crash. What can't
+		// go on would only fail again.
+		if sent, _ := sdaemon.SdNotify(false, "STATUS=Failed: "+err.Error()); sent {
+			select {
+			case <-time.After(failurePause):
+			case <-ctx.Done():
+			}
+		}
 		return units.ExitFailed
 	}
 	return units.ExitDone

@@ -288,15 +288,23 @@ var serviceProperties = map[string]string{
 	"LogRateLimitIntervalUSec": "t", "LogRateLimitBurst": "u", "LogExtraFields": "aay", "LogLevelMax": "i", "StandardOutput": "s", "StandardError": "s",
 }
 
-// getProperty is for the Manager alone.
-func (s *Systemd) getProperty(iface, property string) (value dbus.Variant, err *dbus.Error) {
+// getProperty is the Manager's Version, or any property of a unit. One that
+// isn't there is loaded for it, in vain.
+func (s *Systemd) getProperty(message dbus.Message, iface, property string) (value dbus.Variant, err *dbus.Error) {
 	err = s.called("Get", func() *dbus.Error {
 		switch managerName + " " + property {
 		case iface + " Version":
 			value = dbus.MakeVariant(s.version)
+			return nil
 		case iface + " UserspaceTimestamp":
 			value = dbus.MakeVariant(µs(s.booted))
-		default:
+			return nil
+		}
+		name, ok := unitName(message.Headers[dbus.FieldPath].Value().(dbus.ObjectPath))
+		if ok {
+			value, ok = s.unit(name).answer(iface)[property]
+		}
+		if !ok {
 			return failed(busName+".Error.UnknownProperty", fmt.Sprintf("Unknown interface %s or property %s.", iface, property))
 		}
 		return nil

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/client"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// recovered is how many services run when the daemon is killed.
+const recovered = 500
+
+// boot is how long the daemon takes to be ready, from its execution, by
+// systemd's own clock; and to be back.
+func boot(ctx context.Context, b *bench) error {
+	if err := b.bootWith(ctx, "exec to READY, nothing registered", "< 60 ms", nil); err != nil {
+		return err
+	}
+	if err := b.bootWith(ctx, fmt.Sprintf("exec to READY, %d registered, none to start", b.services), "< 300 ms", sleepers(b.services, units.WantedStop)); err != nil {
+		return err
+	}
+	if err := b.bootHeroDB(ctx); err != nil {
+		return err
+	}
+	return b.bootAfterKill(ctx)
+}
+
+func (b *bench) bootWith(ctx context.Context, what, aim string, services []units.Service) error {
+	if err := b.register(ctx, services); err != nil {
+		return err
+	}
+	var took []float64
+	for range b.runs {
+		if err := b.start(ctx, daemon); err != nil {
+			return err
+		}
+		ms, err := b.upIn(ctx, daemon)
+		if err != nil {
+			return err
+		}
+		took = append(took, ms)
+		if err := b.clear(ctx); err != nil {
+			return err
+		}
+	}
+	b.add("boot", what, ours, "ms", aim, took...)
+	return nil
+}
+
+// upIn is how long a unit took from the execution of its program until it was
+// active.
+func (b *bench) upIn(ctx context.Context, unit string) (ms float64, err error) {
+	begun, err := property[uint64](ctx, b, unit, "Service", "ExecMainStartTimestampMonotonic")
+	if err != nil {
+		return 0, err
+	}
+	up, err := property[uint64](ctx, b, unit, "Unit", "ActiveEnterTimestampMonotonic")
+	return float64(up-begun) / 1000, err
+}
+
+// bootHeroDB has a redis-server for hero_db.
+func (b *bench) bootHeroDB(ctx context.Context) error {
+	db := sleeper(units.HeroDB, units.WantedStart)
+	db.Actions[0].Exec = []string{"/usr/bin/redis-server", "--dir", "/var/tmp"}
+	db.Actions[0].Ready = "redis://127.0.0.1:6379"
+	if err := b.register(ctx, []units.Service{db}); err != nil {
+		return err
+	}
+	var all, own []float64
+	for range b.runs {
+		if err := b.start(ctx, daemon); err != nil {
+			return err
+		}
+		daemons, err := b.upIn(ctx, daemon)
+		if err != nil {
+			return err
+		}
+		its, err := b.upIn(ctx, db.Unit())
+		if err != nil {
+			return err
+		}
+		all, own = append(all, daemons), append(own, its)
+		if err := b.clear(ctx); err != nil {
+			return err
+		}
+	}
+	b.add("boot", "exec to READY, with hero_db (a redis-server)", ours, "ms", "that of hero_db + 50 ms", all...)
+	b.add("boot", "exec to ready of hero_db in it", "redis-server", "ms", "", own...)
+	return nil
+}
+
+// bootAfterKill kills the daemon while services run, and waits for its return.
+func (b *bench) bootAfterKill(ctx context.Context) error {
+	if err := b.register(ctx, sleepers(recovered, units.WantedStart)); err != nil {
+		return err
+	}
+	if err := startOurs(ctx, b, recovered); err != nil {
+		return err
+	}
+	if err := b.settled(ctx); err != nil {
+		return err
+	}
+	before, err := invocations(ctx)
+	if err != nil {
+		return err
+	}
+	var answers, ready, boots []float64
+	for range b.runs {
+		pid, err := property[uint32](ctx, b, daemon, "Service", "MainPID")
+		if err != nil {
+			return err
+		}
+		b.forget()
+		begun := time.Now()
+		if err := syscall.Kill(int(pid), syscall.SIGKILL); err != nil {
+			return err
+		}
+		if err := b.answering(ctx); err != nil {
+			return err
+		}
+		answers = append(answers, since(begun))
+		if err := b.jobs(ctx, daemon); err != nil {
+			return err
+		}
+		ready = append(ready, since(begun))
+		up, err := b.upIn(ctx, daemon)
+		if err != nil {
+			return err
+		}
+		boots = append(boots, up)
+		if err := b.settled(ctx); err != nil {
+			return err
+		}
+	}
+	after, err := invocations(ctx)
+	if err != nil {
+		return err
+	}
+	if before != after {
+		return fmt.Errorf("services were restarted with the daemon:\n%s\n%s", before, after)
+	}
+	what := fmt.Sprintf(", %d services run", recovered)
+	b.add("boot", "kill -9 to the first answer"+what, ours, "ms", "< 300 ms", answers...)
+	b.add("boot", "kill -9 to READY"+what, ours, "ms", "< 300 ms, none restarted", ready...)
+	b.add("boot", "exec to READY in it"+what, ours, "ms", "", boots...)
+	return b.clear(ctx)
+}
+
+// answering waits until the daemon has its name again, and lists its services.
+func (b *bench) answering(ctx context.Context) error {
+	for {
+		body, err := b.signal(ctx, "NameOwnerChanged")
+		if err != nil {
+			return err
+		}
+		if owner, _ := body[2].(string); owner != "" {
+			break
+		}
+	}
+	c, err := client.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Services(ctx)
+	return err
+}
+
+// invocations are those of all services, as text that can be compared.
+func invocations(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property=Id,InvocationID", "hero-core-*.service").Output()
+	return string(out), err
+}
+
+// settled waits until the daemon has had little to do for a second.
+func (b *bench) settled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		before, err := cpuTime()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return fmt.Errorf("the daemon does not come to rest: %w", ctx.Err())
+		}
+		after, err := cpuTime()
+		if err != nil || after-before < 5*time.Millisecond {
+			return err
+		}
+	}
+}
+
+// cpuTime is what the daemon has used: cgroups(7).
+func cpuTime() (time.Duration, error) {
+	text, err := os.ReadFile("/sys/fs/cgroup/system.slice/" + daemon + "/cpu.stat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "usage_usec "); ok {
+			µs, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			return time.Duration(µs) * time.Microsecond, err
+		}
+	}
+	return 0, fmt.Errorf("the daemon's cpu.stat has no usage_usec")
+}
