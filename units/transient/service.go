@@ -187,9 +187,6 @@ func (ps *properties) execution(a units.Action, systemd int) {
 // systemd.kill(5).
 func (ps *properties) lifecycle(unit string, a units.Action, systemd int) {
 	timeout := a.TimeoutStart
-	// So that the prober can say what it waits for, or why the program was not
-	// started, as the unit's status.
-	access := "exec"
 	switch {
 	case !a.Process:
 		ps.add("Type", "oneshot")
@@ -198,21 +195,13 @@ func (ps *properties) lifecycle(unit string, a units.Action, systemd int) {
 		ps.add("RemainAfterExit", true)
 	case a.Ready == units.ReadyNotify:
 		ps.add("Type", "notify")
-		if !a.Any() {
-			access = "main"
-		}
-		ps.add("NotifyAccess", access)
 	default:
 		ps.add("Type", "exec")
-		if a.Any() || a.Ready.IsProbe() {
-			ps.add("NotifyAccess", access)
-		}
-		if a.Ready.IsProbe() {
-			ps.probe(a, systemd)
-			timeout = probeTimeout(a)
-		} else if a.Watchdog != 0 {
-			ps.add("NotifyAccess", "main")
-		}
+	}
+	ps.text("NotifyAccess", notifyAccess(a))
+	if a.Ready.IsProbe() {
+		ps.probe(a, systemd)
+		timeout = probeTimeout(a)
 	}
 	ps.duration("WatchdogUSec", a.Watchdog)
 	if a.Any() {
@@ -232,6 +221,18 @@ func (ps *properties) lifecycle(unit string, a units.Action, systemd int) {
 	ps.duration("TimeoutStopUSec", a.TimeoutStop)
 	if number, ok := units.SignalNumber(a.KillSignal); ok {
 		ps.add("KillSignal", number)
+	}
+}
+
+// notifyAccess is whose words systemd takes for the unit's: sd_notify(3).
+func notifyAccess(a units.Action) string {
+	switch {
+	case a.Any() || a.Ready.IsProbe():
+		return "exec" // the prober's too: what it waits for, or why nothing was started
+	case a.Ready == units.ReadyNotify || a.Watchdog != 0:
+		return "main"
+	default:
+		return ""
 	}
 }
 

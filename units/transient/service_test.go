@@ -236,3 +236,29 @@ func TestIgnored(t *testing.T) {
 		}
 	}
 }
+
+// The prober's words count wherever it is run, and nobody's where nobody speaks.
+func TestNotifyAccess(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ fields, want string }{
+		{`"ready": "exec"`, ""},
+		{`"ready": "notify"`, "main"},
+		{`"watchdog": "1m"`, "main"},
+		{`"ready": "tcp:127.0.0.1:80"`, "exec"},
+		{`"ready": "tcp:127.0.0.1:80", "watchdog": "1m"`, "exec"},
+		{`"ports": "80"`, "exec"},
+		{`"ports": "80", "ready": "notify"`, "exec"},
+		{`"sockets": "/s", "watchdog": "1m"`, "exec"},
+		{`"is_process": false`, ""},
+	} {
+		var got []string
+		for _, p := range Service(decode(t, `{"name": "x", "actions": [{"exec": "x", `+tt.fields+`}]}`), 252)[0].Properties {
+			if p.Name == "NotifyAccess" {
+				got = append(got, p.Value.(string))
+			}
+		}
+		if strings.Join(got, ", ") != tt.want {
+			t.Errorf("with %s, NotifyAccess is %q, want %q", tt.fields, got, tt.want)
+		}
+	}
+}
