@@ -337,12 +337,12 @@ func TestManyRunsLeaveNothing(t *testing.T) {
 	g.sh("hero_proc run --pipe -- true </dev/null")
 	many(10)
 	before := fds()
-	many(250)
+	many(150)
 	g.waitFor("the daemon to have as many descriptors as before", func() bool { return fds() == before })
-	if got := g.sql("SELECT state, count(*) FROM runs WHERE origin = 'run' GROUP BY state"); got != "over\t521" {
+	if got := g.sql("SELECT state, count(*) FROM runs WHERE origin = 'run' GROUP BY state"); got != "over\t321" {
 		t.Errorf("the runs are %q", got)
 	}
-	if got := g.sql("SELECT phase, count(*) FROM jobs GROUP BY phase ORDER BY phase"); got != "failed\t130\nsucceeded\t391" {
+	if got := g.sql("SELECT phase, count(*) FROM jobs GROUP BY phase ORDER BY phase"); got != "failed\t80\nsucceeded\t241" {
 		t.Errorf("the jobs are %q", got)
 	}
 }

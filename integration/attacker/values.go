@@ -52,6 +52,8 @@ func value(sig string, depth int) any {
 		return dbus.SignatureOf("", 1)
 	case "b":
 		return n%2 == 0
+	case "h":
+		return dbus.UnixFDIndex(n) // of none that comes along
 	case "n":
 		return int16(n)
 	case "u":

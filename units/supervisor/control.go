@@ -33,6 +33,7 @@ func (s *Supervisor) Start(ctx context.Context, id units.ID) (units.Job, error) 
 		return units.Job{}, err
 	}
 	s.history.observe(ctx, u)
+	s.settleUnit(ctx, u.Name)
 	if u.Alive() && u.Sub != "auto-restart" {
 		if err := s.startOthers(ctx, service); err != nil {
 			return units.Job{}, err
@@ -135,6 +136,7 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 		return units.Job{}, err
 	}
 	s.history.observe(ctx, u)
+	s.settleUnit(ctx, u.Name)
 	job, err := s.history.lastJob(ctx, service.Unit())
 	if err != nil {
 		s.Logger.Error("cannot read the history, ignoring", "unit", service.Unit(), "error", err)
@@ -211,6 +213,7 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 		return units.Job{}, err
 	}
 	s.history.observe(ctx, u)
+	s.settleUnit(ctx, u.Name)
 	asked := s.askUp(ctx, service)
 	if len(alive) == 0 {
 		job, result, err := s.startLocked(ctx, service, u, units.OriginAPI)

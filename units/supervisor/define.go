@@ -56,6 +56,7 @@ func (s *Supervisor) retryWith(ctx context.Context, service units.Service) error
 		return err
 	}
 	s.history.observe(ctx, u)
+	s.settleUnit(ctx, u.Name)
 	job, asked := s.history.begin(ctx, service, units.OriginAPI), s.ask(service.ID)
 	s.tasks.Go(func() { s.replace(service, job, asked) })
 	return nil

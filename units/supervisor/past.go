@@ -153,6 +153,14 @@ func (s *Supervisor) catchUp(ctx context.Context, everything bool) {
 	}
 }
 
+// settleUnit settles a unit that has been through more than was seen, before
+// something is asked of it: a new start must not be taken for what was missed.
+func (s *Supervisor) settleUnit(ctx context.Context, unit string) {
+	if s.history.takeMissed()[unit] {
+		s.settleUnits(ctx, map[string]bool{unit: true})
+	}
+}
+
 // settleUnits is false when systemd could not be asked: the next resync does it.
 func (s *Supervisor) settleUnits(ctx context.Context, names map[string]bool) bool {
 	at := s.Now()
