@@ -28,11 +28,17 @@ func end(ctx context.Context, how ending, h holder, w what) (did string, err err
 	return fmt.Sprintf("process %d was ended by %s", h.pid, signal), err
 }
 
+// systemctl is never looked for in the PATH: that is the service's, and may
+// begin with a directory that the service's user can write to.
+const systemctl = "/usr/bin/systemctl"
+
 // stopUnit stops a unit as systemctl does, and waits until it has stopped.
 func stopUnit(ctx context.Context, unit string) error {
 	ctx, cancel := context.WithTimeout(ctx, unitTime)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "--no-ask-password", "--quiet", "stop", unit).CombinedOutput()
+	cmd := exec.CommandContext(ctx, systemctl, "--no-ask-password", "--quiet", "stop", unit)
+	cmd.Env = []string{} // ours is the service's, and we may be root when it is not
+	out, err := cmd.CombinedOutput()
 	switch text := strings.TrimSpace(string(out)); {
 	case err == nil:
 		return nil
