@@ -89,31 +89,46 @@ func connect(ctx context.Context, path string) (pid int, err error) {
 	return pid, nil
 }
 
+// oPath opens an inode, whatever it is, for its identity alone: open(2), O_PATH.
+const oPath = 0x200000
+
 // examine looks at what is at a socket's path, and removes it if it is stale.
-// Its directory is opened once, so that nobody who can change the path can
-// have something removed elsewhere.
+// Its directory and the socket are opened once, and all goes by these: who can
+// change the path meanwhile can have nothing removed elsewhere, nor have
+// somebody else's server taken for the holder.
 func examine(ctx context.Context, path string) (found finding, w what, err error) {
 	w.words = "socket " + path
-	dir, err := os.OpenRoot(filepath.Dir(path))
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nothing, w, nil
 	}
 	if err != nil {
 		return nothing, w, err
 	}
+	defer func() { _ = root.Close() }() // nothing was written
+	dir, err := root.Open(".")
+	if err != nil {
+		return nothing, w, err
+	}
 	defer func() { _ = dir.Close() }() // nothing was written
 	name := filepath.Base(path)
-	info, statErr := dir.Lstat(name)
+	var info fs.FileInfo
 	var connErr error
+	fd, statErr := syscall.Openat(int(dir.Fd()), name, oPath|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	if statErr == nil {
+		inode := os.NewFile(uintptr(fd), path)
+		defer func() { _ = inode.Close() }() // nothing was written
+		info, statErr = inode.Stat()
+	}
 	if statErr == nil && info.Mode().Type() == fs.ModeSocket {
-		w.known, connErr = connect(ctx, path)
-		if w.inodes, err = inodesOf(path); err != nil {
+		w.known, connErr = connect(ctx, opened(fd))
+		if w.inodes, err = inodesOf(path, int(dir.Fd())); err != nil {
 			return nothing, w, err
 		}
 	}
 	found = judge(info, statErr, connErr, len(w.inodes) > 0)
 	if found == stale {
-		err = dir.Remove(name)
+		err = root.Remove(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
@@ -121,8 +136,12 @@ func examine(ctx context.Context, path string) (found finding, w what, err error
 	return found, w, err
 }
 
-// inodesOf are the sockets of that name, however the path to it is written.
-func inodesOf(path string) ([]uint64, error) {
+// opened is the path of what a descriptor has open: proc(5).
+func opened(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// inodesOf are the sockets of that name, however the path to it is written; dir
+// is its directory.
+func inodesOf(path string, dir int) ([]uint64, error) {
 	f, err := os.Open("/proc/net/unix")
 	if err != nil {
 		return nil, err
@@ -133,8 +152,8 @@ func inodesOf(path string) ([]uint64, error) {
 		return nil, err
 	}
 	inodes := all[path]
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && dir != filepath.Dir(path) {
-		inodes = append(inodes, all[filepath.Join(dir, filepath.Base(path))]...)
+	if real, err := os.Readlink(opened(dir)); err == nil && real != filepath.Dir(path) {
+		inodes = append(inodes, all[filepath.Join(real, filepath.Base(path))]...)
 	}
 	return inodes, nil
 }
