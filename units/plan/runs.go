@@ -24,8 +24,9 @@ const (
 // DecideRun says what becomes of an ad-hoc run that was not known to be over
 // when the supervisor, or the machine, went down: a process that died with the
 // machine is queued again, and nothing else is. boot is the machine's
-// boot, "" if it is not known; u is the run's unit.
-func DecideRun(r units.OpenRun, boot string, u units.Unit) (RunTreatment, string) {
+// boot, "" if it is not known; u is the run's unit, and last its newest job, with
+// what the journal has told of its end.
+func DecideRun(r units.OpenRun, boot string, u units.Unit, last units.Job) (RunTreatment, string) {
 	switch {
 	case u.Alive(), u.Active == "deactivating", u.JobID != 0:
 		return FollowRun, fmt.Sprintf("%s is %s", u.Name, u.Active)
@@ -35,6 +36,8 @@ func DecideRun(r units.OpenRun, boot string, u units.Unit) (RunTreatment, string
 		return CloseRun, "it is not known whether the machine was restarted"
 	case r.Boot == boot:
 		return CloseRun, "it ended while the machine was up"
+	case overFor(r.What.Action, last):
+		return CloseRun, fmt.Sprintf("it had %s before the machine was restarted", last.Phase)
 	case r.Err != nil:
 		return DropRun, r.Err.Error()
 	case !r.What.Action.Process:
@@ -42,4 +45,17 @@ func DecideRun(r units.OpenRun, boot string, u units.Unit) (RunTreatment, string
 	default:
 		return QueueRun, "it is a process, and died with the machine"
 	}
+}
+
+// overFor says that the job was a run's last one: it had ended by itself, and
+// systemd was not to start it again. What the machine's end stops is canceled,
+// and what it cuts off is lost.
+func overFor(a units.Action, last units.Job) bool {
+	switch last.Phase {
+	case units.PhaseSucceeded:
+		return a.RestartPolicy() != units.RestartAlways
+	case units.PhaseFailed:
+		return a.RestartPolicy() == units.RestartNo
+	}
+	return false
 }

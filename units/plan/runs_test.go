@@ -22,9 +22,17 @@ func TestDecideRun(t *testing.T) {
 		before   string // the boot in which it was started
 		now      string
 		unit     units.Unit
+		last     units.Phase // of its newest job
+		restart  units.Restart
 		want     RunTreatment
 	}{
 		{name: "a process that died with the machine", process: true, before: "a", now: "b", unit: gone, want: QueueRun},
+		{name: "a process that the machine's shutdown stopped", process: true, before: "a", now: "b", unit: gone, last: units.PhaseCanceled, want: QueueRun},
+		{name: "a process that went with the power", process: true, before: "a", now: "b", unit: gone, last: units.PhaseLost, want: QueueRun},
+		{name: "a process that had ended well when the machine went down", process: true, before: "a", now: "b", unit: gone, last: units.PhaseSucceeded, want: CloseRun},
+		{name: "a process that had failed when the machine went down", process: true, before: "a", now: "b", unit: gone, last: units.PhaseFailed, restart: units.RestartNo, want: CloseRun},
+		{name: "a process that waited for its restart", process: true, before: "a", now: "b", unit: gone, last: units.PhaseFailed, restart: units.RestartOnFailure, want: QueueRun},
+		{name: "a process that ended well and waited for its restart", process: true, before: "a", now: "b", unit: gone, last: units.PhaseSucceeded, restart: units.RestartAlways, want: QueueRun},
 		{name: "what is meant to end, and died with the machine", before: "a", now: "b", unit: gone, want: CloseRun},
 		{name: "a process that was to end, and died with the machine", process: true, canceled: true, before: "a", now: "b", unit: gone, want: CloseRun},
 		{name: "a process that ended while the daemon was down", process: true, before: "a", now: "a", unit: gone, want: CloseRun},
@@ -45,8 +53,8 @@ func TestDecideRun(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := units.OpenRun{Run: 1, Boot: c.before, Canceled: c.canceled, Err: c.err}
-			r.What.Action.Process = c.process
-			got, reason := DecideRun(r, c.now, c.unit)
+			r.What.Action.Process, r.What.Action.Restart = c.process, c.restart
+			got, reason := DecideRun(r, c.now, c.unit, units.Job{Phase: c.last})
 			if got != c.want || reason == "" {
 				t.Errorf("it is %s (%q), want %s", got, reason, c.want)
 			}

@@ -181,7 +181,11 @@ func (s *Supervisor) settleRuns(ctx context.Context) error {
 			s.Logger.Warn("cannot read the unit of a run, ignoring: its next change, or the next start, will", "unit", r.Unit(), "error", err)
 			continue
 		}
-		treatment, reason := plan.DecideRun(r, s.machine(), u)
+		last, err := s.history.lastJob(ctx, r.Unit())
+		if err != nil {
+			s.Logger.Error("cannot read the history, ignoring: how a run ended is not known", "unit", r.Unit(), "error", err)
+		}
+		treatment, reason := plan.DecideRun(r, s.machine(), u, last)
 		s.Logger.Debug("ad-hoc run", "run", r.Run, "unit", r.Unit(), "treatment", treatment, "reason", reason)
 		switch treatment {
 		case plan.FollowRun:

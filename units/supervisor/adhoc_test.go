@@ -213,3 +213,25 @@ func TestProcessesAreQueuedAgainAfterAReboot(t *testing.T) {
 		t.Errorf("the live jobs are %+v, %v", jobs, err)
 	}
 }
+
+// What ended while no daemon looked, before the machine went down, did not die
+// with it.
+func TestAProcessThatHadEndedIsNotQueuedAgain(t *testing.T) {
+	w := newWorld(t)
+	d := w.boot()
+	process := d.running(d.submit("process", "/bin/daemon", "is_process", true))
+	d.kill()
+	m := w.elsewhere()
+	w.pid1.Crash(process.Unit, "success")
+	w.down(m, process.Unit)
+	journal := w.past
+	w.machineRestarts()
+	w.past = journal
+	d = w.boot()
+	if j, err := d.Job(t.Context(), process.ID); err != nil || j.Phase != units.PhaseSucceeded {
+		t.Errorf("its job is %+v, %v", j, err)
+	}
+	if live := d.live(); live != nil {
+		t.Errorf("live are %q", live)
+	}
+}
