@@ -103,6 +103,7 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 		defer func() {
 			if !u.Loaded() {
 				delete(h.seen, u.Name)
+				delete(h.restarts, u.Name)
 			}
 		}()
 	}
@@ -127,6 +128,7 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 	}
 	if ref.Run != 0 && last == nil {
 		delete(h.seen, u.Name)
+		delete(h.restarts, u.Name)
 		return nil, nil, nil // of no run that this store knows
 	}
 	recorded := false
@@ -300,8 +302,10 @@ func (h *history) lastJob(ctx context.Context, unit string) (units.Job, error) {
 }
 
 // end finishes a job that never came to an activation; one that did is left to
-// its unit.
+// its unit. It is written down also when the time of who asked is up, which may
+// be why it came to nothing: nobody else would.
 func (h *history) end(ctx context.Context, job units.Job, phase units.Phase, result string) {
+	ctx = context.WithoutCancel(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	job, err := h.job(ctx, job.ID)

@@ -43,6 +43,7 @@ func (h *history) forget(unit string) {
 	delete(h.ending, unit)
 	delete(h.stopping, unit)
 	delete(h.booting, unit)
+	delete(h.restarts, unit)
 }
 
 // continueRun makes a new job of an ad-hoc run's unit the next attempt after
