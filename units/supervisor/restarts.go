@@ -152,10 +152,19 @@ func (s *Supervisor) mend(ctx context.Context, seen []units.Unit, jobs map[strin
 			continue
 		}
 		if slices.ContainsFunc(requiredUnits(service, i), func(name string) bool { return names[name] }) {
-			s.mendNamed(ctx, unit)
+			if s.mendNamed(ctx, unit) != nil {
+				ctx = over // the others are for later too
+			}
 		}
 	}
 }
+
+// over is for what is not to be tried now.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // mendAll decides about all units that there is something to decide about:
 // signals may have been missed.
@@ -178,29 +187,38 @@ func (s *Supervisor) mendDue(ctx context.Context) {
 
 func (s *Supervisor) mendWhich(ctx context.Context, which func(restart) bool) {
 	for _, unit := range s.restarts.units(which) {
-		s.mendNamed(ctx, unit)
+		if s.mendNamed(ctx, unit) != nil {
+			ctx = over // the others are for later too: the loop has to come round
+		}
 	}
 }
 
 // mendRetry is how long after systemd could not be asked a unit is looked at again.
 const mendRetry = 5 * time.Second
 
-func (s *Supervisor) mendNamed(ctx context.Context, unit string) {
-	u, err := s.Systemd.Unit(ctx, unit)
+// mendNamed looks at a unit, and again later if systemd could not be asked,
+// which is its error.
+func (s *Supervisor) mendNamed(ctx context.Context, unit string) error {
+	err := ctx.Err()
+	var u units.Unit
+	if err == nil {
+		u, err = s.Systemd.Unit(ctx, unit)
+	}
 	if err != nil {
 		s.Logger.Debug("cannot read a unit that may have to be started again, trying again", "unit", unit, "error", err)
 		later := s.Now().Add(mendRetry)
 		s.restarts.change(unit, func(e *restart) {
-			if !e.due.IsZero() {
+			if e.due.IsZero() || e.due.Before(later) {
 				e.due = later
 			}
-			if !e.reset.IsZero() {
+			if !e.reset.IsZero() && e.reset.Before(later) {
 				e.reset = later
 			}
 		})
-		return
+		return err
 	}
 	s.mendUnit(ctx, u)
+	return nil
 }
 
 // mendUnit decides about one unit, and does what is decided.
