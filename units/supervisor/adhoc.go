@@ -85,7 +85,7 @@ func (s *Supervisor) launch(ctx context.Context, what units.AdHoc, job units.Job
 		return err
 	case err != nil:
 		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		s.closeRun(ctx, job.Unit)
+		_ = s.closeRun(ctx, job.Unit) // it is done later
 		return err
 	}
 	s.follow(job, result)
@@ -101,32 +101,40 @@ func (s *Supervisor) followed(unit string) bool {
 	return s.registered(unit)
 }
 
-// closeEnded closes those runs whose units have ended.
-func (s *Supervisor) closeEnded(ctx context.Context, us ...units.Unit) {
+// closeEnded closes those runs whose units have ended. Its error is that it is
+// no use to go on; the rest is done with a later tick.
+func (s *Supervisor) closeEnded(ctx context.Context, us ...units.Unit) error {
 	for _, u := range us {
 		if !u.Alive() && u.Active != "deactivating" && u.JobID == 0 && s.runs.has(u.Name) {
-			s.closeRun(ctx, u.Name)
+			if err := s.closeRun(ctx, u.Name); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // closeRun lets go of a run's unit once its end was written down; what can't
 // be done now is tried again with the next tick.
-func (s *Supervisor) closeRun(ctx context.Context, unit string) {
+func (s *Supervisor) closeRun(ctx context.Context, unit string) error {
 	ref, _ := units.ParseUnit(unit)
 	if !s.history.settled(ctx, unit) {
-		return
+		return nil
 	}
 	if err := s.Store.EndRuns(ctx, ref.Run); err != nil {
 		s.Logger.Error("cannot write the end of a run, trying again later", "unit", unit, "error", err)
-		return
+		return err
 	}
 	if err := s.Systemd.Release(ctx, unit); err != nil {
 		s.Logger.Warn("cannot release the unit of a run that is over, trying again later", "unit", unit, "error", err)
-		return
+		if unreachable(err) {
+			return err
+		}
+		return nil
 	}
 	s.runs.drop(unit)
 	s.history.forget(unit)
+	return nil
 }
 
 // retryRuns closes the runs that could not be closed when they ended.
@@ -139,7 +147,9 @@ func (s *Supervisor) retryRuns(ctx context.Context) {
 		if err != nil {
 			return // it is no use to go on
 		}
-		s.closeEnded(ctx, u)
+		if err := s.closeEnded(ctx, u); err != nil {
+			return
+		}
 	}
 }
 
@@ -190,10 +200,14 @@ func (s *Supervisor) settleRuns(ctx context.Context) error {
 		switch treatment {
 		case plan.FollowRun:
 		case plan.CloseRun:
-			s.closeEnded(ctx, u)
+			if err := s.closeEnded(ctx, u); unreachable(err) {
+				return err
+			}
 		case plan.DropRun:
 			s.reportRun(units.EventRunNotQueued, r, "could not be started again after the machine was restarted: "+reason)
-			s.closeEnded(ctx, u)
+			if err := s.closeEnded(ctx, u); unreachable(err) {
+				return err
+			}
 		case plan.QueueRun:
 			if err := s.queueAgain(ctx, r); unreachable(err) {
 				return err

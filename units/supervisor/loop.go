@@ -147,7 +147,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 			s.renew(u)
 		}
 	}
-	s.closeEnded(ctx, seen...)
+	_ = s.closeEnded(ctx, seen...) // the rest with a later tick
 	s.reportNoted(read)
 	s.mend(ctx, read, c.Jobs)
 	return true

@@ -197,6 +197,6 @@ func (s *Supervisor) settleUnits(ctx context.Context, names map[string]bool) boo
 			s.touch(ref.ID)
 		}
 	}
-	s.closeEnded(ctx, us...)
+	_ = s.closeEnded(ctx, us...) // the rest with a later tick
 	return ok
 }

@@ -39,3 +39,30 @@ func TestMendingWaitsForSystemdOnce(t *testing.T) {
 		t.Errorf("%d units are looked at again later, want 10", n)
 	}
 }
+
+func (s *silent) Release(context.Context, string) error {
+	s.calls++
+	return units.Errorf(units.CodeTimeout, "no answer")
+}
+
+type noRuns struct{ oneJob }
+
+func (*noRuns) EndRuns(context.Context, ...int64) error { return nil }
+
+// Nor does it wait for each of many runs that have ended.
+func TestRunsAreReleasedWhenSystemdAnswers(t *testing.T) {
+	t.Parallel()
+	pid1 := &silent{}
+	store := &noRuns{oneJob{job: units.Job{ID: 1, Phase: units.PhaseSucceeded}}}
+	s := New(Options{Systemd: pid1, Store: store, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	var us []units.Unit
+	for i := range 10 {
+		r := units.OpenRun{Run: int64(i + 1), What: units.AdHoc{ID: units.ID{Context: "core", Name: "x"}}}
+		s.runs.track(r)
+		us = append(us, units.Unit{Name: r.Unit(), Load: "loaded", Active: "inactive"})
+	}
+	_ = s.closeEnded(t.Context(), us...)
+	if pid1.calls != 1 || s.runs.count() != 10 {
+		t.Errorf("systemd was asked %d times, and %d runs are open", pid1.calls, s.runs.count())
+	}
+}
