@@ -324,6 +324,24 @@ func TestProcessesComeBackAfterAReboot(t *testing.T) {
 	}
 }
 
+// A run that takes its time to stop keeps nobody from starting hero_proc.
+func TestRunThatIsSlowToStop(t *testing.T) {
+	t.Parallel()
+	g := boot(t)
+	g.hp("run", "--name", "stubborn", "--property", "timeout_stop=1h", "--", "sh", "-c", "trap '' TERM; touch /run/trapped; sleep infinity & wait; sleep infinity & wait")
+	unit := "hero-core-stubborn-r1.service"
+	g.waitFor("the run to ignore SIGTERM", func() bool { return g.run("test", "-e", "/run/trapped").Exit == 0 })
+	g.hp("job", "cancel", "1")
+	g.state(unit, "deactivating")
+	g.sh("systemctl kill --signal=KILL %s; systemctl restart %s", daemon, daemon)
+	g.back()
+	if state := g.prop(unit, "ActiveState"); state != "deactivating" {
+		t.Errorf("the run is %s, want it still deactivating", state)
+	}
+	g.sh("systemctl kill --signal=KILL %s", unit)
+	g.state(unit, "inactive")
+}
+
 // Nothing piles up: not in systemd, nor in the daemon.
 func TestManyRunsLeaveNothing(t *testing.T) {
 	t.Parallel()

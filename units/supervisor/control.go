@@ -179,7 +179,7 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	if job.InvocationID != "" && job.InvocationID != u.InvocationID {
+	if ref.Run == 0 && job.InvocationID != "" && job.InvocationID != u.InvocationID {
 		s.history.observe(ctx, u) // what it ran is gone
 		return nil
 	}

@@ -26,6 +26,8 @@ const (
 	// catchUpPause is at least between two readings, however often a service
 	// is restarted.
 	catchUpPause = time.Second
+	// giveUpPast is how long a reading that fails is tried again.
+	giveUpPast = 10 * time.Minute
 	// maxFilled bounds what one reading adds to the history: the newest.
 	maxFilled = 1000
 )
@@ -134,8 +136,15 @@ func (s *Supervisor) catchUp(ctx context.Context, everything bool) {
 		acts, err := s.past(ctx, s.since(ctx, nil))
 		if err != nil {
 			s.Logger.Warn("cannot look for what was missed in the journal, trying again later", "error", err)
-			s.history.stir()
-			everything = false
+			// What is too much gets no less: after a while it is left out.
+			last := time.Unix(0, s.marked.Load())
+			if last.Before(s.started) {
+				last = s.started
+			}
+			if begun.Sub(last) < giveUpPast {
+				s.history.stir()
+				everything = false
+			}
 		}
 		for _, name := range s.history.unknown(ctx, acts) {
 			if s.followed(name) {

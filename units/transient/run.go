@@ -21,7 +21,7 @@ func Run(r units.AdHoc, run int64, streams *units.Streams, systemd int) Unit {
 		{"AddRef", true},
 		{"Description", r.String() + ", run " + strconv.FormatInt(run, 10)},
 		{"Slice", units.SliceOf(r.Context)},
-		{"Before", []string{supervisorUnit}},
+		{"Before", []string{runsTarget}},
 	}
 	ps.execution(a, systemd)
 	// Executed is started, also for what is meant to end: whoever waits waits
@@ -50,5 +50,7 @@ func Run(r units.AdHoc, run int64, streams *units.Streams, systemd int) Unit {
 	return Unit{r.RunUnit(run), ps}
 }
 
-// supervisorUnit is hero_proc's own.
-const supervisorUnit = "hero_proc.service"
+// runsTarget is between hero_proc and the runs, so that a shutdown stops
+// hero_proc first. It is a target, which is up for good, because no start of
+// hero_proc may have to wait for a run that is slow to stop.
+const runsTarget = "hero_proc-runs.target"
