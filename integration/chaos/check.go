@@ -178,6 +178,8 @@ func Untouched(before, after []Unit, touched func(unit string) bool, ensured boo
 			faults = append(faults, fmt.Sprintf("nobody started %s, which was %s, and it has a new invocation %s", u.Name, u.Active, v.Invocation))
 		case !there:
 			faults = append(faults, fmt.Sprintf("systemd does not have %s any more", u.Name))
+		case u.Active == "failed" && v.Active == "inactive":
+			faults = append(faults, fmt.Sprintf("nobody touched %s, and that it had failed is forgotten", u.Name))
 		}
 	}
 	slices.Sort(faults)

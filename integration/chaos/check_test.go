@@ -96,6 +96,7 @@ func TestUntouched(t *testing.T) {
 	t.Parallel()
 	up := Unit{Name: "hero-core-a.service", Invocation: "1", Active: "active"}
 	down := Unit{Name: "hero-core-a.service", Invocation: "1", Active: "inactive"}
+	failed := Unit{Name: "hero-core-a.service", Invocation: "1", Active: "failed"}
 	again := Unit{Name: "hero-core-a.service", Invocation: "2", Active: "active"}
 	for _, tc := range []struct {
 		name             string
@@ -113,6 +114,10 @@ func TestUntouched(t *testing.T) {
 		{"started by nobody", down, []Unit{again}, false, false, 1},
 		{"started because it is wanted", down, []Unit{again}, false, true, 0},
 		{"loaded anew", down, []Unit{{Name: down.Name, Active: "inactive"}}, false, false, 0},
+		{"failed stays failed", failed, []Unit{failed}, false, true, 0},
+		{"reset by nobody", failed, []Unit{down}, false, false, 1},
+		{"reset by somebody", failed, []Unit{down}, true, false, 0},
+		{"reset and started because it is wanted", failed, []Unit{again}, false, true, 0},
 		{"unloaded", down, nil, false, true, 1},
 		{"unloaded while up", up, nil, false, true, 1},
 	} {

@@ -13,6 +13,7 @@ const (
 	// Adopt leaves the units as they are: something of the service is alive.
 	Adopt Treatment = "adopt"
 	// Pin keeps loaded units that are not alive and have the right definition.
+	// How they have failed, if they have, is kept with them.
 	Pin Treatment = "pin"
 	// Load makes the units, after taking away what is left of older ones.
 	Load Treatment = "load"
@@ -26,7 +27,9 @@ type BootStep struct {
 	// one that is adopted those that are missing.
 	Make []string
 	// Start says that the primary unit is to be started.
-	Start  bool
+	Start bool
+	// Reset are the units whose failure, and start limit, is in the way of that.
+	Reset  []string
 	Reason string
 	// Problem is what has to be reported of the step, nil for nothing.
 	Problem *Problem
@@ -78,6 +81,9 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 			up[id] = true
 			step.Start = true
 			step.Reason += "; started: wanted status is start"
+			if step.Treatment == Pin {
+				step.Reset = failedUnits(s, loaded)
+			}
 		}
 		steps = append(steps, step)
 	}
@@ -89,7 +95,7 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 func treat(s units.Service, digest string, loaded map[string]units.Unit) (Treatment, []string, string) {
 	var alive units.Unit
 	var all, missing []string
-	right := true // what is loaded has this definition and has not failed
+	right := true // what is loaded has this definition
 	for i := range s.Actions {
 		name := s.UnitOf(i)
 		u := loaded[name]
@@ -98,7 +104,7 @@ func treat(s units.Service, digest string, loaded map[string]units.Unit) (Treatm
 		case !u.Loaded():
 			missing = append(missing, name)
 			continue
-		case u.Digest != digest || u.Active == "failed" || u.Broken():
+		case u.Digest != digest || u.Broken():
 			right = false
 		}
 		if u.Alive() || u.Active == "deactivating" {
@@ -116,4 +122,13 @@ func treat(s units.Service, digest string, loaded map[string]units.Unit) (Treatm
 	default:
 		return Load, all, "not loaded with this definition"
 	}
+}
+
+func failedUnits(s units.Service, loaded map[string]units.Unit) (failed []string) {
+	for i := range s.Actions {
+		if name := s.UnitOf(i); loaded[name].Active == "failed" {
+			failed = append(failed, name)
+		}
+	}
+	return failed
 }

@@ -21,6 +21,7 @@ func TestBoot(t *testing.T) {
 		resync  bool
 		treat   Treatment // "" is no step at all
 		start   bool
+		reset   bool
 	}{
 		{name: "wanted and not there", service: "a", treat: Load, start: true},
 		{name: "stop is loaded only", service: "a: status stop", treat: Load},
@@ -34,13 +35,16 @@ func TestBoot(t *testing.T) {
 		{name: "loaded and down is kept and started", service: "a", loaded: loaded("inactive", digest("a"), 0), treat: Pin, start: true},
 		{name: "loaded, down and not wanted is kept", service: "a: status stop", loaded: loaded("inactive", digest("a"), 0), treat: Pin},
 		{name: "down with an older definition is loaded anew", service: "a", loaded: loaded("inactive", "older", 0), treat: Load, start: true},
-		{name: "failed is loaded anew", service: "a", loaded: loaded("failed", digest("a"), 0), treat: Load, start: true},
+		{name: "failed is kept, reset and started", service: "a", loaded: loaded("failed", digest("a"), 0), treat: Pin, start: true, reset: true},
+		{name: "failed with an older definition is loaded anew", service: "a", loaded: loaded("failed", "older", 0), treat: Load, start: true},
+		{name: "failed and not wanted stays failed", service: "a: status stop", loaded: loaded("failed", digest("a"), 0), treat: Pin},
 		{name: "loaded, but of no use to systemd, is loaded anew", service: "a", loaded: map[string]units.Unit{
 			"hero-core-a.service": {Name: "hero-core-a.service", Load: "bad-setting", Active: "inactive", Digest: digest("a")}}, treat: Load, start: true},
 		{name: "somebody's job is left to somebody", service: "a", loaded: loaded("inactive", digest("a"), 9), treat: Pin},
 		{name: "a missing requirement: loaded, not started", service: "a: requires ghost", treat: Load},
 		{name: "a cycle: loaded, not started", service: "a: requires b", treat: Load},
 		{name: "after a loss of the bus nothing is started", service: "a", resync: true, treat: Load},
+		{name: "after a loss of the bus what has failed stays failed", service: "a", loaded: loaded("failed", digest("a"), 0), resync: true, treat: Pin},
 		{name: "after a loss of the bus what runs is pinned again", service: "a", loaded: loaded("active", digest("a"), 0), resync: true, treat: Adopt},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,6 +62,9 @@ func TestBoot(t *testing.T) {
 			got := steps[0]
 			if (len(got.Make) > 0) != (got.Treatment == Load) {
 				t.Errorf("makes %v to %s", got.Make, got.Treatment)
+			}
+			if (len(got.Reset) > 0) != c.reset {
+				t.Errorf("resets %v, want that it does: %v", got.Reset, c.reset)
 			}
 			if got.Service.Name != "a" || got.Treatment != c.treat || got.Start != c.start || got.Reason == "" {
 				t.Errorf("step is %s, start %v because %q; want %s, start %v", got.Treatment, got.Start, got.Reason, c.treat, c.start)
@@ -128,7 +135,7 @@ func TestBootOfSeveralActions(t *testing.T) {
 		{"one up, one failed", "active", "failed", two.Digest(), Adopt, nil},
 		{"one up with an older definition, one gone", "active", "", "older", Adopt, nil},
 		{"only the further one up", "inactive", "active", two.Digest(), Adopt, nil},
-		{"one failed", "failed", "inactive", two.Digest(), Load, []string{primary, further}},
+		{"one failed", "failed", "inactive", two.Digest(), Pin, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			loaded := map[string]units.Unit{}

@@ -194,6 +194,13 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 			// It was not alive, and went, or a part of it did, while we looked.
 			step.Make, gone = allUnits(step.Service), append(gone, names...)
 		}
+		for _, name := range step.Reset {
+			if err := s.Systemd.ResetFailed(ctx, name); unreachable(err) {
+				return err
+			} else if err != nil {
+				s.Logger.Warn("cannot reset a unit that has failed, ignoring: systemd may refuse its start", "unit", name, "error", err)
+			}
+		}
 		if len(step.Make) > 0 {
 			missing = append(missing, step)
 		}
