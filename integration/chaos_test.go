@@ -42,7 +42,7 @@ type restless struct {
 	// doomed are the processes that have a deadly signal, which takes its time
 	// where the kernel writes a core first.
 	doomed []string
-	deeds   []string
+	deeds  []string
 }
 
 // definition is a service of three actions: one that is done before the
