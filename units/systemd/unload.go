@@ -31,11 +31,8 @@ func (s *session) unload(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	for _, u := range there {
-		if u.ActiveState != "inactive" && u.ActiveState != "failed" || u.JobId != 0 {
-			return units.Errorf(units.CodeInUse, "cannot unload %s: it is %s", u.Name, u.ActiveState).
-				WithRemedy("systemctl stop " + u.Name)
-		}
+	if err := allDown(there); err != nil {
+		return err
 	}
 	for _, u := range there {
 		if err := s.resetFailed(ctx, u.Name); err != nil {
@@ -48,12 +45,32 @@ func (s *session) unload(ctx context.Context, names []string) error {
 	if there, err = s.loaded(ctx, names); err != nil || len(there) == 0 {
 		return err
 	}
+	// Somebody may have started one of them meanwhile, and without its file it
+	// would be lost to systemd.
+	if err := allDown(there); err != nil {
+		for _, u := range there {
+			if e := s.pin(ctx, u.Name); e != nil {
+				s.log.Debug("cannot pin a unit that was started, ignoring: it is loaded anew if it goes", "unit", u.Name, "error", e)
+			}
+		}
+		return err
+	}
 	for _, u := range there {
 		if err := s.removeFile(ctx, u.Name); err != nil {
 			return err
 		}
 	}
 	return s.sd.ReloadContext(ctx)
+}
+
+func allDown(us []sddbus.UnitStatus) error {
+	for _, u := range us {
+		if u.ActiveState != "inactive" && u.ActiveState != "failed" || u.JobId != 0 {
+			return units.Errorf(units.CodeInUse, "cannot unload %s: it is %s", u.Name, u.ActiveState).
+				WithRemedy("systemctl stop " + u.Name)
+		}
+	}
+	return nil
 }
 
 // loaded lists those of the units that have a definition.
