@@ -21,7 +21,7 @@ func (c *call) authorise(ctx context.Context, m *method) error {
 		looking, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		var err error
-		if r.Service, err = c.subject(looking, m); err != nil {
+		if r.Service, r.Runs, err = c.subject(looking, m); err != nil {
 			return ended(err, callTimeout)
 		}
 	}
@@ -59,35 +59,37 @@ func (c *call) check(ctx context.Context, r authz.Request) error {
 }
 
 // subject is what the call is about, as polkit's rules see it. A name that is
-// none is refused here: it would be shown to who is asked for a password.
-func (c *call) subject(ctx context.Context, m *method) (units.ID, error) {
+// none is refused here: it would be shown to who is asked for a password. runs
+// is as in [authz.Request].
+func (c *call) subject(ctx context.Context, m *method) (id units.ID, runs string, err error) {
 	if c.object.Kind == wire.KindJob {
 		job, err := c.Job(ctx, c.object.Job)
-		return job.Service, err
+		return job.Service, "", err
 	}
-	id := c.object.Service // none, for objects that are neither a service nor a context
+	id = c.object.Service // none, for objects that are neither a service nor a context
 	for i, a := range m.in {
 		switch a.name {
 		case "context":
 			id.Context = c.args[i].(string)
 			if err := units.CheckContextName(id.Context); err != nil {
-				return units.ID{}, units.Errorf(units.CodeInvalidArgument, "context %w", err)
+				return units.ID{}, "", units.Errorf(units.CodeInvalidArgument, "context %w", err)
 			}
 		case "name":
 			id.Name = c.args[i].(string)
 			if err := units.CheckServiceName(id.Name); err != nil {
-				return units.ID{}, units.Errorf(units.CodeInvalidArgument, "service name %w", err)
+				return units.ID{}, "", units.Errorf(units.CodeInvalidArgument, "service name %w", err)
 			}
 		case "definition":
-			return definedBy(c.args[i].(map[string]dbus.Variant))
+			id, err = definedBy(c.args[i].(map[string]dbus.Variant))
+			return id, "", err
 		case "run":
 			return ranBy(c.args[i].(map[string]dbus.Variant))
 		case "filter":
 			filter, err := wire.DecodeFilter(c.args[i].(map[string]dbus.Variant))
-			return units.ID{Context: filter.Context}, err
+			return units.ID{Context: filter.Context}, "", err
 		}
 	}
-	return id, nil
+	return id, "", nil
 }
 
 // definedBy is the service that a definition defines.

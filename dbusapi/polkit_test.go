@@ -112,6 +112,9 @@ func TestEveryChangeIsPolkitsToGrant(t *testing.T) {
 
 			polkit := apitest.StartPolkit(t, s.Bus, nobodys)
 			question := apitest.Question{Sender: conn.Names()[0], Action: authz.Actions[row.Access], Context: id.Context, Service: id.Name}
+			if row.Access == authz.RunJobs {
+				question.Runs = "command"
+			}
 			asked := func(interactive bool) {
 				t.Helper()
 				got := polkit.Asked()
@@ -166,6 +169,7 @@ func TestWhatPolkitIsAskedAbout(t *testing.T) {
 		method string
 		args   []any
 		want   []units.ID // none: it is not asked
+		runs   string
 		err    string
 	}{
 		{name: "definition in a context", path: wire.RootPath, method: wire.ManagerInterface + ".SetService",
@@ -175,9 +179,19 @@ func TestWhatPolkitIsAskedAbout(t *testing.T) {
 		{name: "definition of nothing", path: wire.RootPath, method: wire.ManagerInterface + ".SetService",
 			args: []any{dict{}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
 		{name: "run of a command", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
-			args: []any{dict{"name": v("x"), "context": v("lab"), "exec": v("true")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "x"}}, err: refused},
+			args: []any{dict{"name": v("x"), "context": v("lab"), "exec": v("true")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "x"}}, runs: "command", err: refused},
 		{name: "run of an action", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
-			args: []any{dict{"service": v("lab/web"), "action": v("main"), "name": v("harmless")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "web"}}, err: refused},
+			args: []any{dict{"service": v("lab/web"), "action": v("main"), "name": v("harmless")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "web"}}, runs: "action main", err: refused},
+		{name: "run of the primary action, by another name", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"service": v("web"), "context": v("lab"), "name": v("harmless"), "action": v("")}, uint64(0)}, want: []units.ID{{Context: "lab", Name: "web"}}, runs: "action", err: refused},
+		{name: "run of a command that takes the name of a service", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"name": v("web"), "action": v("main"), "exec": v("true")}, uint64(0)}, want: []units.ID{web}, runs: "command", err: refused},
+		{name: "run of no service", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"service": v(""), "name": v("harmless")}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
+		{name: "run of what is no action", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"service": v("web"), "action": v("main) as the harmless job (")}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
+		{name: "run of an action that is no text", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
+			args: []any{dict{"service": v("web"), "action": v(7)}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
 		{name: "run of nothing", path: wire.RootPath, method: wire.ManagerInterface + ".RunJob",
 			args: []any{dict{"exec": v("true")}, uint64(0)}, err: units.CodeInvalidDefinition.Info().DBus},
 		{name: "service that there is not", path: wire.RootPath, method: wire.ManagerInterface + ".StartService",
@@ -206,6 +220,9 @@ func TestWhatPolkitIsAskedAbout(t *testing.T) {
 		var got []units.ID
 		for _, q := range polkit.Asked() {
 			got = append(got, units.ID{Context: q.Context, Name: q.Service})
+			if q.Runs != tt.runs {
+				t.Errorf("%s: polkit was told that it runs %q; want %q", tt.name, q.Runs, tt.runs)
+			}
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: polkit was asked about %v; want %v", tt.name, got, tt.want)

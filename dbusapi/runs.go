@@ -35,26 +35,30 @@ func (c *call) run(ctx context.Context, streams *units.Streams) ([]any, error) {
 	return []any{wire.JobPath(job.ID)}, err
 }
 
-// ranBy is what a run is about: the registered service, or the name that it
-// gives itself.
-func ranBy(def map[string]dbus.Variant) (units.ID, error) {
-	value, given := def["service"]
-	if !given {
-		return definedBy(def)
+// ranBy is what a run is about, and what it runs: an action of the registered
+// service, whatever name it gives itself, or a command by that name.
+func ranBy(def map[string]dbus.Variant) (id units.ID, runs string, err error) {
+	if _, given := def["service"]; !given {
+		id, err := definedBy(def)
+		return id, "command", err
 	}
-	ref, ok := value.Value().(string)
-	if !ok {
-		return units.ID{}, units.Errorf(units.CodeInvalidDefinition, "service is of type %s; want s", value.Signature())
-	}
-	id := units.ID{Context: units.DefaultContext}
-	if value, given := def["context"]; given {
-		if id.Context, ok = value.Value().(string); !ok {
-			return units.ID{}, units.Errorf(units.CodeInvalidDefinition, "context is of type %s; want s", value.Signature())
+	text := map[string]string{"context": units.DefaultContext}
+	for _, key := range []string{"service", "context", "action"} {
+		if value, given := def[key]; given {
+			var ok bool
+			if text[key], ok = value.Value().(string); !ok {
+				return units.ID{}, "", units.Errorf(units.CodeInvalidDefinition, "%s is of type %s; want s", key, value.Signature())
+			}
 		}
 	}
-	id, err := units.ParseRef(id.Context, ref)
-	if err != nil {
-		return units.ID{}, units.Errorf(units.CodeInvalidDefinition, "%w", err)
+	if id, err = units.ParseRef(text["context"], text["service"]); err != nil {
+		return units.ID{}, "", units.Errorf(units.CodeInvalidDefinition, "%w", err)
 	}
-	return id, nil
+	if text["action"] == "" {
+		return id, "action", nil
+	}
+	if err := units.CheckActionName(text["action"]); err != nil {
+		return units.ID{}, "", units.Errorf(units.CodeInvalidDefinition, "action %w", err)
+	}
+	return id, "action " + text["action"], nil
 }

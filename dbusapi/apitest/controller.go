@@ -1,7 +1,6 @@
 package apitest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -59,16 +58,6 @@ func (c *Controller) SetHealth(h units.Health) {
 	defer c.mu.Unlock()
 	c.health = h
 	c.wake()
-}
-
-// AddLog adds an entry to the log. Its ID, and its time if it has none, are given.
-func (c *Controller) AddLog(e units.Event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.tick(); e.Time.IsZero() {
-		e.Time = now
-	}
-	c.logs = append(c.logs, units.LogEntry{ID: int64(len(c.logs) + 1), Event: e})
 }
 
 // Hold makes the service's next jobs stay pending until [Controller.Release].
@@ -231,54 +220,6 @@ func (c *Controller) Restart(_ context.Context, id units.ID) (units.Job, error) 
 	return c.start(e), nil
 }
 
-func (c *Controller) Job(_ context.Context, id int64) (units.Job, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	job, ok := c.jobs[id]
-	if !ok {
-		return units.Job{}, units.Errorf(units.CodeNoSuchJob, "there is no job %d", id)
-	}
-	return job, nil
-}
-
-func (c *Controller) LiveJobs(context.Context) ([]units.Job, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	live := []units.Job{}
-	for _, job := range c.jobs {
-		if !job.Phase.Terminal() {
-			live = append(live, job)
-		}
-	}
-	slices.SortFunc(live, func(a, b units.Job) int { return cmp.Compare(a.ID, b.ID) })
-	return live, nil
-}
-
-func (c *Controller) Jobs(_ context.Context, f units.JobFilter) ([]units.Job, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	selected := []units.Job{}
-	for _, job := range c.jobs {
-		if f.Selects(job) {
-			selected = append(selected, job)
-		}
-	}
-	slices.SortFunc(selected, func(a, b units.Job) int { return cmp.Compare(a.ID, b.ID) })
-	if most := f.Bound(); most >= 0 {
-		selected = selected[max(0, len(selected)-most):]
-	}
-	return selected, nil
-}
-
-func (c *Controller) Cancel(ctx context.Context, id int64) error {
-	job, err := c.Job(ctx, id)
-	if err != nil || job.Phase.Terminal() {
-		return err
-	}
-	_, err = c.Stop(ctx, job.Service)
-	return err
-}
-
 // Touched and TakeTouched remember all that happens for a reader that doesn't
 // come: a test doesn't last.
 func (c *Controller) Touched() <-chan struct{} { return c.touch }
@@ -289,67 +230,6 @@ func (c *Controller) TakeTouched() units.Touched {
 	touched := c.touched
 	c.touched = units.Touched{}
 	return touched
-}
-
-func (c *Controller) WaitReady(ctx context.Context, id int64) (units.Job, error) {
-	return c.wait(ctx, id, func(p units.Phase) bool { return p != units.PhasePending })
-}
-
-func (c *Controller) Wait(ctx context.Context, id int64) (units.Job, error) {
-	return c.wait(ctx, id, units.Phase.Terminal)
-}
-
-func (c *Controller) Logs(_ context.Context, f units.LogFilter) ([]units.LogEntry, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := []units.LogEntry{}
-	for _, e := range c.logs {
-		if selects(f, e) {
-			out = append(out, e)
-		}
-	}
-	if f.Limit == 0 {
-		f.Limit = units.DefaultLogLimit
-	}
-	return out[max(0, len(out)-f.Limit):], nil
-}
-
-func (c *Controller) PruneLogs(_ context.Context, f units.LogFilter) (int64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	before := len(c.logs)
-	c.logs = slices.DeleteFunc(c.logs, func(e units.LogEntry) bool { return selects(f, e) })
-	return int64(before - len(c.logs)), nil
-}
-
-func selects(f units.LogFilter, e units.LogEntry) bool {
-	return (f.Source == "" || e.Source == f.Source || strings.HasPrefix(e.Source, f.Source+".")) &&
-		slices.Contains(f.Levels(), e.Level) &&
-		(f.Context == "" || e.Service.Context == f.Context) &&
-		(f.Service == "" || e.Service.Name == f.Service) &&
-		(f.Since.IsZero() || !e.Time.Before(f.Since)) &&
-		(f.Until.IsZero() || !e.Time.After(f.Until))
-}
-
-func (c *Controller) wait(ctx context.Context, id int64, enough func(units.Phase) bool) (units.Job, error) {
-	for {
-		job, err := c.Job(ctx, id)
-		if err != nil || enough(job.Phase) {
-			return job, err
-		}
-		c.mu.Lock()
-		changed := c.changed
-		late := c.jobs[id] != job
-		c.mu.Unlock()
-		if late {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return units.Job{}, ctx.Err()
-		case <-changed:
-		}
-	}
 }
 
 // What follows is called with the lock held.

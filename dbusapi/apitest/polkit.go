@@ -16,6 +16,7 @@ type Question struct {
 	Sender           string // whose authorisation it is, a unique name on the bus
 	Action           string
 	Context, Service string // the details
+	Runs             string
 	Interactive      bool   // it may ask somebody for a password
 	ID               string // what CancelCheckAuthorization names
 }
@@ -86,7 +87,7 @@ type subject struct {
 
 func (p *Polkit) check(who subject, action string, details map[string]string, flags uint32, id string) (Verdict, *dbus.Error) {
 	sender, _ := who.Details["name"].Value().(string)
-	q := Question{sender, action, details["context"], details["service"], flags == 1, id}
+	q := Question{sender, action, details["context"], details["service"], details["runs"], flags == 1, id}
 	rule, err := p.ask(q, who, details, flags)
 	if err != nil {
 		return Verdict{}, dbus.NewError("org.freedesktop.PolicyKit1.Error.Failed", []any{err.Error()})
@@ -108,6 +109,7 @@ func (p *Polkit) ask(q Question, who subject, details map[string]string, flags u
 	}
 	_, hasContext := details["context"]
 	_, hasService := details["service"]
+	_, hasRuns := details["runs"]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -115,7 +117,7 @@ func (p *Polkit) ask(q Question, who subject, details map[string]string, flags u
 		return nil, fmt.Errorf("subject is %v", who)
 	case !known:
 		return nil, fmt.Errorf("action %s is not registered", q.Action)
-	case !hasContext || !hasService || len(details) != 2:
+	case !hasContext || !hasService || !hasRuns || len(details) != 3:
 		return nil, fmt.Errorf("details are %v", details)
 	case flags > 1:
 		return nil, fmt.Errorf("flags are %d", flags)

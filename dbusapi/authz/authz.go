@@ -6,8 +6,8 @@
 //
 // Everybody may read. Root may do everything, polkit or not. For the rest
 // polkit(8) decides, by an action for each kind of change and with the names
-// of the context and of the service as details, so that a rule can grant one
-// service or one context.
+// of the context and of the service, and what is run, as details, so that a
+// rule can grant one service or one context.
 package authz
 
 import (
@@ -55,6 +55,10 @@ type Request struct {
 	// Service is what the call is about. Where it is about all services of a
 	// context its Name is "", where about all there are both are.
 	Service units.ID
+	// Runs says what a run executes: "command" is one of the caller's own, which
+	// calls it Service; "action", or "action NAME", is what is registered of
+	// Service. It is "" for what runs nothing else than what is registered.
+	Runs string
 	// Interactive says that the caller lets polkit ask somebody for a password.
 	Interactive bool
 }

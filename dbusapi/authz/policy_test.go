@@ -57,7 +57,7 @@ func TestPolicyFileIsTheTable(t *testing.T) {
 			t.Errorf("%s: description is %q, message %q", a.ID, a.Description, a.Message)
 		}
 		for _, v := range variable.FindAllString(a.Message, -1) {
-			if v != "$(context)" && v != "$(service)" {
+			if v != "$(context)" && v != "$(service)" && v != "$(runs)" {
 				t.Errorf("%s: the message has %s, which is no detail of the question", a.ID, v)
 			}
 		}
@@ -86,7 +86,7 @@ func TestExampleRules(t *testing.T) {
 	}
 	details := regexp.MustCompile(`action\.lookup\("([^"]*)"\)`).FindAllStringSubmatch(string(text), -1)
 	for _, detail := range details {
-		if detail[1] != "context" && detail[1] != "service" {
+		if detail[1] != "context" && detail[1] != "service" && detail[1] != "runs" {
 			t.Errorf("there is no detail %s", detail[1])
 		}
 	}

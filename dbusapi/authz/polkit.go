@@ -96,7 +96,7 @@ func (p *Polkit) ask(ctx context.Context, conn *dbus.Conn, r Request, name strin
 	call := polkit.Go(polkitInterface+".CheckAuthorization", 0, make(chan *dbus.Call, 1),
 		subject{"system-bus-name", map[string]dbus.Variant{"name": dbus.MakeVariant(r.Sender)}},
 		Actions[r.Access],
-		map[string]string{"context": r.Service.Context, "service": r.Service.Name},
+		map[string]string{"context": r.Service.Context, "service": r.Service.Name, "runs": r.Runs},
 		flags, name)
 	select {
 	case <-call.Done:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +29,8 @@ const (
 // ours is in the name of every unit that can be hero_proc's.
 const ours = "hero-"
 
-// ErrTooMuch says that there was more than the bounds allow; the entries that
-// came before are there.
+// ErrTooMuch says that there was more than the bounds allow; the newest entries
+// are there.
 var ErrTooMuch = errors.New("the journal has more entries than are read at once")
 
 // Reader reads the system's journal. The zero Reader does it with [Journalctl].
@@ -39,8 +40,9 @@ type Reader struct {
 }
 
 // Entries are PID 1's entries since a time, of those units of hero_proc's that
-// are wanted, the
-// oldest first. With an error those that could be read come too.
+// are wanted, the oldest first. With an error the newest come too, as far as
+// they could be read: none of an activation that may have been asked to stop
+// in what was not, since how it ended can't be told without that.
 func (r Reader) Entries(ctx context.Context, since time.Time, wanted func(unit string) bool) ([]units.Entry, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -63,16 +65,17 @@ func (r Reader) Entries(ctx context.Context, since time.Time, wanted func(unit s
 		return nil, fmt.Errorf("cannot run journalctl: %w", err)
 	}
 	entries, err := parse(out, wanted)
+	slices.Reverse(entries)
 	if err != nil {
 		stop()
 		_ = cmd.Wait() // it was killed
-		return entries, err
+		return told(entries), err
 	}
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return entries, fmt.Errorf("journalctl: %w%s", err, stderr.String())
+		return told(entries), fmt.Errorf("journalctl: %w%s", err, stderr.String())
 	}
 	return entries, nil
 }
@@ -81,7 +84,7 @@ func (r Reader) Entries(ctx context.Context, since time.Time, wanted func(unit s
 // several all hold. _PID is journald's own word, which no service can write.
 func arguments(since time.Time) []string {
 	args := []string{
-		"--system", "--quiet", "--no-pager", "--output=json", "--output-fields=" + strings.Join(fields, ","),
+		"--system", "--quiet", "--no-pager", "--reverse", "--output=json", "--output-fields=" + strings.Join(fields, ","),
 		fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000),
 		"_PID=1",
 	}
@@ -91,7 +94,7 @@ func arguments(since time.Time) []string {
 	return args
 }
 
-// parse reads a line for each entry. A line that can't be read is passed over:
+// parse reads a line for each entry, the newest first. A line that can't be read is passed over:
 // the journal of a machine that lost its power may be damaged.
 func parse(in io.Reader, wanted func(unit string) bool) (entries []units.Entry, err error) {
 	limited := &io.LimitedReader{R: in, N: maxBytes}
@@ -123,6 +126,18 @@ func parse(in io.Reader, wanted func(unit string) bool) (entries []units.Entry, 
 		}
 		entries = append(entries, e)
 	}
+}
+
+// told leaves out, of entries before which some may be missing, those of
+// activations that may have been asked to stop there.
+func told(entries []units.Entry) []units.Entry {
+	whole := map[string]bool{} // by invocation
+	for _, e := range entries {
+		if _, known := whole[e.InvocationID]; !known {
+			whole[e.InvocationID] = e.Kind == units.EntryStarting || e.Kind == units.EntryStarted || e.Kind == units.EntryStopping
+		}
+	}
+	return slices.DeleteFunc(entries, func(e units.Entry) bool { return !whole[e.InvocationID] })
 }
 
 // head keeps the beginning of what a program has to say.

@@ -22,12 +22,8 @@ func everything(string) bool { return true }
 // killed and restarted.
 func TestFixture(t *testing.T) {
 	t.Parallel()
-	f, err := os.Open("testdata/systemd-252.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	entries, err := parse(f, func(unit string) bool { return unit != "hero-core-other.service" })
+	entries, err := program(t, "exec tac "+here(t)+"/testdata/systemd-252.json").
+		Entries(t.Context(), time.Unix(0, 0), func(unit string) bool { return unit != "hero-core-other.service" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +39,15 @@ func TestFixture(t *testing.T) {
 	if got.String() != string(want) {
 		t.Errorf("entries are\n%s\nwant\n%s", got.String(), want)
 	}
+}
+
+func here(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 const invocation = "0123456789abcdef0123456789abcdef"
@@ -136,6 +141,63 @@ func TestReadingIsBounded(t *testing.T) {
 	entries, err = parse(&endless{text: strings.Repeat("x", 500) + "\n"}, everything)
 	if !errors.Is(err, ErrTooMuch) || len(entries) != 0 {
 		t.Errorf("%d entries, %v; want none of other units, and an end", len(entries), err)
+	}
+}
+
+// Of more than is read at once the newest is what counts: it says what has
+// become of what the history has running.
+func TestTheNewestEntriesAreKept(t *testing.T) {
+	t.Parallel()
+	at := func(i int, kind units.EntryKind, inv string) string {
+		return strings.NewReplacer(`"5"`, fmt.Sprintf(`"%d"`, i), invocation, strings.Repeat(inv, 32)).Replace(line(kind, `,"UNIT_RESULT":"signal"`)) + "\n"
+	}
+	var text strings.Builder
+	// From the newest on: one that failed, after an entry of its own; one
+	// that did, with nothing of it that was read before; the rest.
+	text.WriteString(at(9_000_003, units.EntryFailed, "a") + at(9_000_002, units.EntryFailed, "b") + at(9_000_001, units.EntryStarted, "a"))
+	const more = maxEntries + 10
+	for i := range more {
+		text.WriteString(at(more-i, units.EntryStarting, "c"))
+	}
+	path := filepath.Join(t.TempDir(), "entries")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := program(t, "exec cat "+path).Entries(t.Context(), time.Unix(0, 0), everything)
+	if !errors.Is(err, ErrTooMuch) || len(entries) != maxEntries-1 {
+		t.Fatalf("%d entries, %v; want %d and that there are more", len(entries), err, maxEntries-1)
+	}
+	var times []int64
+	for _, e := range entries {
+		times = append(times, e.Time.UnixMicro())
+	}
+	if !slices.IsSorted(times) || times[0] != more-(maxEntries-3)+1 || !slices.Equal(times[len(times)-2:], []int64{9_000_001, 9_000_003}) {
+		t.Errorf("the entries are of %v … %v; want the newest, without that whose beginning is unknown", times[:2], times[len(times)-3:])
+	}
+}
+
+// Of an activation whose first entries were not read nothing is told, unless
+// it can't have been asked to stop in them.
+func TestWhatIsToldOfPartOfTheJournal(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kinds []units.EntryKind
+		want  bool
+	}{
+		{[]units.EntryKind{units.EntryStarting, units.EntryStarted, units.EntryDeactivated}, true},
+		{[]units.EntryKind{units.EntryStarted, units.EntryDeactivated}, true},
+		{[]units.EntryKind{units.EntryStopping, units.EntryExited, units.EntryFailed}, true},
+		{[]units.EntryKind{units.EntryDeactivated}, false},
+		{[]units.EntryKind{units.EntryExited, units.EntryFailed, units.EntryUsage}, false},
+		{[]units.EntryKind{units.EntryUsage, units.EntryStopped}, false},
+	} {
+		var entries []units.Entry
+		for _, kind := range c.kinds {
+			entries = append(entries, units.Entry{Kind: kind, InvocationID: "i"})
+		}
+		if got := told(entries); (len(got) == len(c.kinds)) != c.want || !c.want && len(got) != 0 {
+			t.Errorf("of %v are told %v", c.kinds, got)
+		}
 	}
 }
 

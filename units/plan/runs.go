@@ -23,7 +23,7 @@ const (
 
 // DecideRun says what becomes of an ad-hoc run that was not known to be over
 // when the supervisor, or the machine, went down: a process that died with the
-// machine is queued again, and nothing else is. boot is the machine's
+// machine is queued again, and so is one that was about to be; nothing else is. boot is the machine's
 // boot, "" if it is not known; u is the run's unit, and last its newest job, with
 // what the journal has told of its end.
 func DecideRun(r units.OpenRun, boot string, u units.Unit, last units.Job) (RunTreatment, string) {
@@ -34,7 +34,7 @@ func DecideRun(r units.OpenRun, boot string, u units.Unit, last units.Job) (RunT
 		return CloseRun, "it was canceled"
 	case boot == "" || r.Boot == "":
 		return CloseRun, "it is not known whether the machine was restarted"
-	case r.Boot == boot:
+	case r.Boot == boot && !neverAgain(last):
 		return CloseRun, "it ended while the machine was up"
 	case overFor(r.What.Action, last):
 		return CloseRun, fmt.Sprintf("it had %s before the machine was restarted", last.Phase)
@@ -42,6 +42,8 @@ func DecideRun(r units.OpenRun, boot string, u units.Unit, last units.Job) (RunT
 		return DropRun, r.Err.Error()
 	case !r.What.Action.Process:
 		return CloseRun, "the machine was restarted, and it is no process"
+	case r.Boot == boot:
+		return QueueRun, "it is a process that died with the machine, and was to be started again when hero_proc went down"
 	default:
 		return QueueRun, "it is a process, and died with the machine"
 	}
@@ -58,4 +60,18 @@ func overFor(a units.Action, last units.Job) bool {
 		return a.RestartPolicy() == units.RestartNo
 	}
 	return false
+}
+
+// neverAgain says that the job was to start a run again in this boot of the
+// machine, and came to no activation: hero_proc went down between writing that
+// down and asking systemd for it. That it is lost is what the journal and
+// systemd were asked about before.
+func neverAgain(last units.Job) bool {
+	return last.Attempt > 1 && last.Phase == units.PhaseLost && last.InvocationID == ""
+}
+
+// NeverStarted says of the unit of a run, whose start systemd has not answered,
+// that it was not started and is not going to be.
+func NeverStarted(u units.Unit) bool {
+	return u.InvocationID == "" && u.JobID == 0 && !u.Alive() && u.Active != "deactivating"
 }

@@ -23,6 +23,8 @@ func TestDecideRun(t *testing.T) {
 		now      string
 		unit     units.Unit
 		last     units.Phase // of its newest job
+		attempt  int
+		ran      bool // the newest job has come to an activation
 		restart  units.Restart
 		want     RunTreatment
 	}{
@@ -46,6 +48,14 @@ func TestDecideRun(t *testing.T) {
 		{name: "one that can't be read, and died with the machine", err: unreadable, before: "a", now: "b", unit: gone, want: DropRun},
 		{name: "one that can't be read, and ended", err: unreadable, before: "a", now: "a", unit: gone, want: CloseRun},
 		{name: "one that can't be read, and was to end", err: unreadable, canceled: true, before: "a", now: "b", unit: gone, want: CloseRun},
+		{name: "a process that was about to be started again", process: true, before: "b", now: "b", unit: gone, last: units.PhaseLost, attempt: 2, want: QueueRun},
+		{name: "one that was, and was to end", process: true, canceled: true, before: "b", now: "b", unit: gone, last: units.PhaseLost, attempt: 2, want: CloseRun},
+		{name: "one that was, and can't be read", err: unreadable, before: "b", now: "b", unit: gone, last: units.PhaseLost, attempt: 2, want: DropRun},
+		{name: "one that was, and is no process", before: "b", now: "b", unit: gone, last: units.PhaseLost, attempt: 2, want: CloseRun},
+		{name: "one that was, and has come to it", process: true, before: "b", now: "b", unit: state("activating"), last: units.PhaseLost, attempt: 2, want: FollowRun},
+		{name: "a process that was started again, and whose end nobody saw", process: true, before: "b", now: "b", unit: gone, last: units.PhaseLost, attempt: 2, ran: true, want: CloseRun},
+		{name: "a process that was refused when it was to be started again", process: true, before: "b", now: "b", unit: gone, last: units.PhaseFailed, attempt: 2, want: CloseRun},
+		{name: "a process that somebody asked for, and got no answer", process: true, before: "b", now: "b", unit: gone, last: units.PhaseLost, attempt: 1, want: CloseRun},
 		{name: "the boot is not known", process: true, before: "a", now: "", unit: gone, want: CloseRun},
 		{name: "the boot was not known", process: true, before: "", now: "b", unit: gone, want: CloseRun},
 		{name: "neither is", process: true, before: "", now: "", unit: gone, want: CloseRun},
@@ -54,10 +64,36 @@ func TestDecideRun(t *testing.T) {
 			t.Parallel()
 			r := units.OpenRun{Run: 1, Boot: c.before, Canceled: c.canceled, Err: c.err}
 			r.What.Action.Process, r.What.Action.Restart = c.process, c.restart
-			got, reason := DecideRun(r, c.now, c.unit, units.Job{Phase: c.last})
+			last := units.Job{Phase: c.last, Attempt: max(c.attempt, 1)}
+			if c.ran {
+				last.InvocationID = "i"
+			}
+			got, reason := DecideRun(r, c.now, c.unit, last)
 			if got != c.want || reason == "" {
 				t.Errorf("it is %s (%q), want %s", got, reason, c.want)
 			}
 		})
+	}
+}
+
+func TestNeverStarted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		unit units.Unit
+		want bool
+	}{
+		{"there is none", units.Unit{Load: "not-found", Active: "inactive"}, true},
+		{"it is there, and was not started", units.Unit{Load: "loaded", Active: "inactive"}, true},
+		{"its start is queued", units.Unit{Load: "loaded", Active: "inactive", JobID: 7}, false},
+		{"it starts", units.Unit{Load: "loaded", Active: "activating"}, false},
+		{"it runs", units.Unit{Load: "loaded", Active: "active", InvocationID: "i"}, false},
+		{"it stops", units.Unit{Load: "loaded", Active: "deactivating"}, false},
+		{"it has ended", units.Unit{Load: "loaded", Active: "inactive", InvocationID: "i"}, false},
+		{"it has failed", units.Unit{Load: "loaded", Active: "failed", InvocationID: "i"}, false},
+	} {
+		if got := NeverStarted(c.unit); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -42,6 +42,9 @@ func (s *Supervisor) RunJob(ctx context.Context, def map[string]any, streams *un
 	}
 	s.runs.track(units.OpenRun{Run: job.Run, What: what, Boot: s.machine()})
 	if err := s.launch(ctx, what, job, streams); err != nil {
+		if unreachable(err) { // whether it is started will be seen
+			s.runs.setAnswered(job.Unit, false)
+		}
 		return units.Job{}, err
 	}
 	return job, nil
@@ -81,7 +84,7 @@ func (s *Supervisor) launch(ctx context.Context, what units.AdHoc, job units.Job
 	result, err := s.Systemd.StartTransient(ctx, transient.Run(what, job.Run, streams, s.Systemd.Version()))
 	switch {
 	case unreachable(err):
-		// Whether it was started is not known; the next reading of all units says.
+		// Whether it was started is not known; the next reading of its unit says.
 		return err
 	case err != nil:
 		s.history.end(ctx, job, units.PhaseFailed, "refused")
@@ -137,20 +140,47 @@ func (s *Supervisor) closeRun(ctx context.Context, unit string) error {
 	return nil
 }
 
-// retryRuns closes the runs that could not be closed when they ended.
+// retryRuns closes the runs that could not be closed when they ended, and looks
+// what became of those whose start systemd has not answered.
 func (s *Supervisor) retryRuns(ctx context.Context) {
 	for _, r := range s.runs.all() {
-		if !s.history.settled(ctx, r.Unit()) {
+		unanswered := s.runs.isUnanswered(r.Unit())
+		if !unanswered && !s.history.settled(ctx, r.Unit()) {
 			continue
 		}
 		u, err := s.Systemd.Unit(ctx, r.Unit())
 		if err != nil {
 			return // it is no use to go on
 		}
+		last, err := s.history.lastJob(ctx, r.Unit())
+		if err != nil {
+			return
+		}
+		if unanswered {
+			s.answer(ctx, u, last)
+		} else if treatment, _ := plan.DecideRun(r, s.machine(), u, last); treatment == plan.QueueRun {
+			continue // the next resync does it
+		}
 		if err := s.closeEnded(ctx, u); err != nil {
 			return
 		}
 	}
+}
+
+// answer finds out whether systemd has started a run, as its answer did not
+// come in time. What was sent after that start is answered after it, too: the
+// unit is there, or never comes.
+func (s *Supervisor) answer(ctx context.Context, u units.Unit, last units.Job) {
+	switch {
+	case plan.NeverStarted(u):
+		s.Logger.Warn("systemd did not answer the start of a run, and has not started it: its job is lost", "job", last.ID, "unit", last.Unit)
+		s.history.end(ctx, last, units.PhaseLost, "")
+	case u.InvocationID != "":
+		s.history.observe(ctx, u)
+	default:
+		return // its start is queued
+	}
+	s.runs.setAnswered(u.Name, true)
 }
 
 // recoverRuns takes up the runs that the store says are not over, and pins

@@ -10,9 +10,23 @@ func (s *Supervisor) reportNoted(seen []units.Unit) {
 			s.takeNote(u.Name)
 		}
 		if u.Active == "active" || !u.Loaded() {
-			delete(s.noted, u.Name)
+			s.setNoted(u.Name, "")
 		}
 	}
+}
+
+// setNoted remembers what was reported last of a unit's starts, "" for nothing,
+// and says whether that is news. Of what is not registered nothing is kept.
+func (s *Supervisor) setNoted(unit, message string) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.noted[unit]
+	if _, _, ok := s.actionOf(unit); ok && message != "" {
+		s.noted[unit] = message
+	} else {
+		delete(s.noted, unit)
+	}
+	return before != message
 }
 
 // reportAllNoted reports what was met while nobody looked.
@@ -32,10 +46,8 @@ func (s *Supervisor) takeNote(unit string) {
 		s.Logger.Warn("cannot read what was met before a unit was started, ignoring: the journal has it", "unit", unit, "error", err)
 	}
 	for _, e := range events {
-		if s.noted[unit] == e.Message { // systemd tries again and again
-			continue
+		if s.setNoted(unit, e.Message) { // systemd tries again and again
+			s.report(e)
 		}
-		s.noted[unit] = e.Message
-		s.report(e)
 	}
 }

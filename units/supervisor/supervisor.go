@@ -213,23 +213,25 @@ type Supervisor struct {
 	// marked is the mark of the history, in nanoseconds since 1970.
 	marked  atomic.Int64
 	reading singleflight.Group
-	// noted is what was reported last of the starts of units that have not
-	// come up since. It is the loop's.
-	noted   map[string]string
 	backlog backlog
 	// readings counts the units that were read since all was quiet. It is the loop's.
 	readings int
 
 	mu sync.Mutex
+	// noted is what was reported last of the starts of registered units that
+	// have not come up since.
+	noted map[string]string
 	// digests has, for each loaded unit, that of the definition it has.
 	digests map[string]string
 	// refused has what systemd said to a definition that it would not load.
 	refused      map[units.ID]plan.Problem
 	heroDB       string // as in units.Health
 	heroDBReason string
-	// asked counts what was asked of a service: what goes on in the
-	// background for an older request gives up.
+	// asked has the number of what was asked last of a service, and asks the
+	// last one of all: what goes on in the background for an older request
+	// gives up.
 	asked map[units.ID]uint64
+	asks  uint64
 	// stops has, for each service that is being stopped, what closes when all
 	// of its actions have stopped.
 	stops map[units.ID]chan struct{}
@@ -284,8 +286,9 @@ func (s *Supervisor) Load(ctx context.Context) error {
 func (s *Supervisor) ask(id units.ID) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked[id]++
-	return s.asked[id]
+	s.asks++
+	s.asked[id] = s.asks
+	return s.asks
 }
 
 // asking is the number of what was asked of a service last.
@@ -323,7 +326,27 @@ func (s *Supervisor) reread(ctx context.Context) error {
 func (s *Supervisor) redraw() {
 	s.graph.Store(plan.NewGraph(slices.Collect(maps.Values(s.rows))))
 	s.checks.redraw(s.graph.Load(), s.Now())
+	s.forgetGone()
 	s.touched.mark(nil, nil, true)
+}
+
+// forgetGone forgets what is remembered of services, and of actions, that are
+// registered no more.
+func (s *Supervisor) forgetGone() {
+	g := s.graph.Load()
+	gone := func(id units.ID) bool {
+		_, valid := g.Service(id)
+		_, broken := g.Problem(id)
+		return !valid && !broken
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.noted, func(unit, _ string) bool {
+		_, _, ok := s.actionOf(unit)
+		return !ok
+	})
+	maps.DeleteFunc(s.asked, func(id units.ID, _ uint64) bool { return gone(id) })
+	maps.DeleteFunc(s.refused, func(id units.ID, _ plan.Problem) bool { return gone(id) })
 }
 
 // problem is why the service can't be started: found in its definition, or

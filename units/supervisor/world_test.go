@@ -32,6 +32,8 @@ type world struct {
 	wrap func(supervisor.Systemd) supervisor.Systemd
 	// past is the journal that the next daemons read.
 	past supervisor.Past
+	// watchdog is that of the next daemons: they look around twice in it.
+	watchdog time.Duration
 	// ask answers the probes of health; nil is that all is well.
 	ask func(units.HealthCheck) (well bool, says string)
 }
@@ -93,6 +95,18 @@ func (d *daemon) reported() []string {
 // boot starts a daemon and waits until it is ready.
 func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 	w.t.Helper()
+	d := w.start(policy...)
+	select {
+	case <-d.ready:
+	case <-time.After(30 * time.Second):
+		w.t.Fatalf("not ready in 30 s; reported: %q", d.reported())
+	}
+	return d
+}
+
+// start starts a daemon.
+func (w *world) start(policy ...func(*supervisor.Policy)) *daemon {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	db, found, err := store.Open(ctx, w.dir, store.Options{})
 	if err != nil {
@@ -120,7 +134,8 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 			}
 			return w.ask(check)
 		},
-		Version: "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
+		Watchdog: w.watchdog,
+		Version:  "test", Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: time.Now,
 	})
 	if err := d.Load(ctx); err != nil {
 		w.t.Fatal(err)
@@ -143,11 +158,6 @@ func (w *world) boot(policy ...func(*supervisor.Policy)) *daemon {
 		}
 	})
 	w.t.Cleanup(d.kill)
-	select {
-	case <-d.ready:
-	case <-time.After(30 * time.Second):
-		w.t.Fatalf("not ready in 30 s; reported: %q", d.reported())
-	}
 	return d
 }
 

@@ -25,6 +25,7 @@ type runAPI struct {
 	files    []*os.File
 	job      units.Job
 	wait     []func(context.Context) (units.Job, error)
+	looks    []units.Job // what Job answers, one after the other, and then the last one
 	canceled bool
 }
 
@@ -54,6 +55,19 @@ func (a *runAPI) Wait(ctx context.Context, _ int64) (units.Job, error) {
 	a.wait = a.wait[1:]
 	a.mu.Unlock()
 	return next(ctx)
+}
+
+func (a *runAPI) Job(context.Context, int64) (units.Job, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.looks) == 0 {
+		return units.Job{}, units.Errorf(units.CodeNotRunning, "no")
+	}
+	now := a.looks[0]
+	if len(a.looks) > 1 {
+		a.looks = a.looks[1:]
+	}
+	return now, nil
 }
 
 // ends is a Wait that answers at once.

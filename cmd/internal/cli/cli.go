@@ -91,6 +91,7 @@ type call struct {
 	host   string         // of --host, "" is this machine
 	result map[string]any // what --json prints
 	exit   int            // the exit status when there is no error
+	line   *progress      // that hints are not to mix with; nil is none
 }
 
 // Run runs one command line, args being what follows the program's name, and
@@ -236,7 +237,11 @@ func (c *call) say(format string, args ...any) {
 // hint prints a line for people that is not the answer, and so must not get
 // into a pipe.
 func (c *call) hint(format string, args ...any) {
-	if !c.json {
+	switch {
+	case c.json:
+	case c.line != nil:
+		c.line.aside(func() { fmt.Fprintf(c.Stderr, format+"\n", args...) })
+	default:
 		fmt.Fprintf(c.Stderr, format+"\n", args...)
 	}
 }

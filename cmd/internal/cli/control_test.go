@@ -68,7 +68,7 @@ Try:
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := populated(t)
-			m.ends = tt.ends
+			m.with(func() { m.ends = tt.ends })
 			if r := run(t, m.address, how{}, append([]string{"service"}, strings.Fields(tt.args)...)...); r != tt.want {
 				t.Errorf("it gives %+v; want %+v", r, tt.want)
 			}
@@ -113,15 +113,15 @@ func TestStartThatFailsForAReason(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := populated(t)
-			m.ends = map[units.ID]units.Job{core("worker"): tt.job}
-			m.mu.Lock() // the API reads already, for its signals
-			s := m.statuses[core("worker")]
-			s.Reason = tt.reason
-			if tt.other {
-				s.Unit.InvocationID = "6f3a4b0c9d1e4f2a8b7c6d5e4f3a2b1c"
-			}
-			m.statuses[core("worker")] = s
-			m.mu.Unlock()
+			m.with(func() {
+				m.ends = map[units.ID]units.Job{core("worker"): tt.job}
+				s := m.statuses[core("worker")]
+				s.Reason = tt.reason
+				if tt.other {
+					s.Unit.InvocationID = "6f3a4b0c9d1e4f2a8b7c6d5e4f3a2b1c"
+				}
+				m.statuses[core("worker")] = s
+			})
 			want := `hero_proc: cannot start "core/worker": ` + tt.want + "\nTry:\n  hero_proc service status worker\n  journalctl -u hero-core-worker.service\n"
 			if r := run(t, m.address, how{}, "service", "start", "worker"); r.exit != 1 || r.stderr != want {
 				t.Errorf("it gives %+v; want %q", r, want)
@@ -133,7 +133,7 @@ func TestStartThatFailsForAReason(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	m := populated(t)
-	m.ends = map[units.ID]units.Job{core("web"): {Phase: units.PhasePending}}
+	m.with(func() { m.ends = map[units.ID]units.Job{core("web"): {Phase: units.PhasePending}} })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan result, 1)
 	go func() { done <- run(t, m.address, how{ctx: ctx}, "service", "stop", "web") }()
@@ -196,7 +196,8 @@ func TestLogFilter(t *testing.T) {
 		if r := run(t, m.address, how{}, append([]string{"log", "query"}, strings.Fields(tt.args)...)...); r.exit != 0 {
 			t.Errorf("log query %s: %+v", tt.args, r)
 		}
-		got := m.filter
+		var got units.LogFilter
+		m.with(func() { got = m.filter })
 		if !got.Since.Equal(tt.want.Since) || !got.Until.Equal(tt.want.Until) {
 			t.Errorf("log query %s asks for %v to %v; want %v to %v", tt.args, got.Since, got.Until, tt.want.Since, tt.want.Until)
 		}

@@ -67,6 +67,14 @@ func unprivileged(o *dbusapi.Options) {
 
 func core(name string) units.ID { return units.ID{Context: "core", Name: name} }
 
+// with is for what a test changes, or looks at: the API reads already, for its
+// signals.
+func (m *machine) with(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
 // add registers a service, with the state that it is to show.
 func (m *machine) add(t *testing.T, def map[string]any, status units.Status) {
 	t.Helper()
@@ -75,9 +83,7 @@ func (m *machine) add(t *testing.T, def map[string]any, status units.Status) {
 		t.Fatal(err)
 	}
 	status.ID, status.Description, status.Wanted, status.HealthState = s.ID, s.Description, s.Wanted, units.WorstHealth(status.Health)
-	m.mu.Lock() // the API reads already, for its signals
-	defer m.mu.Unlock()
-	m.services[s.ID], m.statuses[s.ID] = s, status
+	m.with(func() { m.services[s.ID], m.statuses[s.ID] = s, status })
 }
 
 // service is the definition that is registered.

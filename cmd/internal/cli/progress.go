@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -27,8 +28,10 @@ type progress struct {
 	stopped context.CancelFunc
 	done    chan struct{}
 
-	mu    sync.Mutex
-	drawn bool
+	mu     sync.Mutex
+	drawn  bool
+	inside bool      // of a line that something else prints
+	wrote  time.Time // when that printed last
 }
 
 // watch draws the line with what look answers, until stop is called. look is
@@ -60,6 +63,26 @@ func (c *call) watch(ctx context.Context, look func(context.Context) string) *pr
 	return p
 }
 
+// output is out, for what is printed during the wait: the line gives way to it,
+// and comes back once it is silent and at the beginning of a line.
+func (p *progress) output(out io.Writer) io.Writer { return &beside{p, out} }
+
+type beside struct {
+	line *progress
+	out  io.Writer
+}
+
+func (b *beside) Write(text []byte) (n int, err error) {
+	if len(text) == 0 {
+		return 0, nil
+	}
+	b.line.aside(func() {
+		n, err = b.out.Write(text)
+		b.line.inside, b.line.wrote = text[len(text)-1] != '\n', time.Now()
+	})
+	return n, err
+}
+
 // stop takes the line away.
 func (p *progress) stop() {
 	p.stopped()
@@ -79,7 +102,7 @@ func (p *progress) draw(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	if text == "" {
+	if text == "" || p.inside || time.Since(p.wrote) < patience {
 		return
 	}
 	text = fmt.Sprintf("(%s) %s", span(time.Since(p.since)), printable(text))

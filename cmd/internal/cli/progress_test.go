@@ -61,12 +61,12 @@ func TestAwaited(t *testing.T) {
 	t.Parallel()
 	m := populated(t)
 	id := core("worker")
-	m.mu.Lock() // the API reads already, for its signals
-	s := m.statuses[id]
-	s.State, s.Reason = units.StateActivating, "waits for core/hero_db"
-	m.statuses[id] = s
-	m.mu.Unlock()
-	m.live = []units.Job{{ID: 1, Phase: units.PhaseRunning}, {ID: 2, Phase: units.PhasePending}, {ID: 3, Phase: units.PhaseRunning}}
+	m.with(func() {
+		s := m.statuses[id]
+		s.State, s.Reason = units.StateActivating, "waits for core/hero_db"
+		m.statuses[id] = s
+		m.live = []units.Job{{ID: 1, Phase: units.PhaseRunning}, {ID: 2, Phase: units.PhasePending}, {ID: 3, Phase: units.PhaseRunning}}
+	})
 	job := func(n int64, id units.ID) units.Job { return units.Job{ID: n, Service: id} }
 	for _, tt := range []struct {
 		name  string
@@ -95,7 +95,9 @@ func TestQuiet(t *testing.T) {
 	if r := run(t, m.address, how{}, "service", "start", "worker", "-q"); r != (result{}) {
 		t.Errorf("a quiet start gives %+v", r)
 	}
-	m.ends = map[units.ID]units.Job{core("worker"): {Phase: units.PhaseFailed, Result: "exit-code"}}
+	m.with(func() {
+		m.ends = map[units.ID]units.Job{core("worker"): {Phase: units.PhaseFailed, Result: "exit-code"}}
+	})
 	if r := run(t, m.address, how{}, "service", "start", "worker", "-q"); r.exit != 1 || r.stdout != "" || r.stderr == "" {
 		t.Errorf("a quiet start that fails gives %+v", r)
 	}
@@ -105,7 +107,7 @@ func TestQuiet(t *testing.T) {
 func TestStartThatIsNotWhole(t *testing.T) {
 	t.Parallel()
 	m := populated(t)
-	m.whole = false
+	m.with(func() { m.whole = false })
 	r := run(t, m.address, how{}, "service", "start", "web")
 	want := `hero_proc: "core/web" has started, but not all of it: its action log is down: exit-code`
 	if r.exit != 1 || !strings.HasPrefix(r.stderr, want) {

@@ -37,9 +37,10 @@ if it names none): that runs with the user, the environment and the limits that
 are defined for it. What it runs is a job: job list, job show, job cancel.
 
 With --wait, what it prints is shown as it comes: the journal, of both output and
-errors. With --pipe it reads and writes the streams of this command itself. Both
-end when it ends, with its exit status, or 128 and the number of the signal that
-ended it; Ctrl-C cancels it. Without either, this prints the job and ends.
+errors; on a terminal a line says how far it is while nothing comes. With --pipe
+it reads and writes the streams of this command itself. Both end when it ends,
+with its exit status, or 128 and the number of the signal that ended it; Ctrl-C
+cancels it. Without either, this prints the job and ends.
 
 With --process it is meant to stay up: it is started again when it fails, and
 after a restart of the machine.

@@ -158,7 +158,8 @@ func TestSetFile(t *testing.T) {
 			if r.exit != tt.exit || !strings.Contains(r.stdout+r.stderr, tt.says) {
 				t.Errorf("it gives %+v; want exit status %d and %q", r, tt.exit, tt.says)
 			}
-			if n := len(m.services); (n == 6) != (tt.exit == 0) {
+			var n int
+			if m.with(func() { n = len(m.services) }); (n == 6) != (tt.exit == 0) {
 				t.Errorf("%d services are registered with exit status %d", n, r.exit)
 			}
 		})
@@ -182,8 +183,9 @@ func TestShowAndSetAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(from.services[id], to.services[id]) {
-			t.Errorf("%s came over as %+v; want %+v", name, to.services[id], from.services[id])
+		want, _ := from.service(id)
+		if got, _ := to.service(id); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s came over as %+v; want %+v", name, got, want)
 		}
 	}
 }

@@ -35,6 +35,11 @@ func (c *call) showRun(ctx context.Context, api API, job units.Job) error {
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
+	if c.host == "" { // else ssh may ask for a password on the terminal
+		c.line = c.watch(reading, func(ctx context.Context) string { return runs(ctx, api, job) })
+		defer c.line.stop()
+		out = c.line.output(out)
+	}
 	f := &follower{call: c, job: job, out: out, broken: stop}
 	f.start(reading)
 	err := c.attend(reading, api, job)
@@ -46,6 +51,24 @@ func (c *call) showRun(ctx context.Context, api API, job units.Job) error {
 		err = ferr
 	}
 	return err
+}
+
+// runs says how far a job is.
+func runs(ctx context.Context, api API, job units.Job) string {
+	now, err := api.Job(ctx, job.ID)
+	if err != nil {
+		return "" // what waits for the job will say
+	}
+	how := "is running"
+	switch {
+	case now.Phase.Terminal():
+		how = "is over; reading the rest of what it has printed"
+	case now.Phase == units.PhasePending && now.InvocationID == "":
+		how = "is queued"
+	case now.Phase == units.PhasePending:
+		how = "is starting"
+	}
+	return fmt.Sprintf("job %d of %s %s", job.ID, job.Service, how)
 }
 
 // follower shows the lines that a job's unit has in the journal, each once. It
