@@ -133,7 +133,12 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
 		}
 	}
-	s.settle(ctx, live, loaded, at, nil)
+	// Where all is as the history has it, nothing waits for the journal: what
+	// began and ended unseen is looked for once the supervisor is ready.
+	settled := len(seen) > 0 || slices.ContainsFunc(live, func(j units.Job) bool { return loaded[j.Unit].InvocationID != j.InvocationID })
+	if settled {
+		s.settle(ctx, live, loaded, at, nil)
+	}
 	s.history.observeAll(ctx, true, seen)
 	s.checks.seeAll(s.graph.Load(), s.Now(), loaded)
 	// A start that was asked for and never came to an activation, and that
@@ -145,7 +150,11 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			s.history.end(ctx, j, units.PhaseLost, "")
 		}
 	}
-	s.setMark(ctx, at)
+	if settled {
+		s.setMark(ctx, at)
+	} else {
+		s.lookBack()
+	}
 	s.Logger.Info("recovered", "units", len(loaded), "live_jobs", len(live))
 	return loaded, nil
 }

@@ -114,6 +114,8 @@ func (s *Supervisor) keepHistory(ctx context.Context) {
 		var everything bool
 		select {
 		case <-s.history.gap:
+		case <-s.lookBackDue:
+			everything = true
 		case <-tick.C:
 			everything = true
 		case <-ctx.Done():
@@ -125,6 +127,16 @@ func (s *Supervisor) keepHistory(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// lookBack has keepHistory look for what the history lacks, whether any unit was
+// looked at or not.
+func (s *Supervisor) lookBack() {
+	s.history.stir()
+	select {
+	case s.lookBackDue <- struct{}{}:
+	default:
 	}
 }
 

@@ -213,6 +213,8 @@ type Supervisor struct {
 	// marked is the mark of the history, in nanoseconds since 1970.
 	marked  atomic.Int64
 	reading singleflight.Group
+	// lookBackDue has a value when the journal is to be read, in the background.
+	lookBackDue chan struct{}
 	// noted is what was reported last of the starts of units that have not
 	// come up since. It is the loop's.
 	noted   map[string]string
@@ -248,7 +250,7 @@ func New(o Options) *Supervisor {
 		heroDB:  "pending",
 		asked:   map[units.ID]uint64{},
 		stops:   map[units.ID]chan struct{}{},
-		control: make(chan struct{}, 1),
+		control: make(chan struct{}, 1), lookBackDue: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched, s.checks = newTouched(), newChecks()
