@@ -185,7 +185,8 @@ func (s *Supervisor) reportBrokenDefinitions() {
 func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) error {
 	var missing []plan.BootStep
 	var gone, starts []string
-	s.pinTogether(ctx, steps, loaded)
+	var adopted []string
+	defer func() { s.pinLater(adopted) }()
 	for _, step := range steps {
 		s.Logger.Debug("boot plan", "service", step.Service.ID, "treatment", step.Treatment, "start", step.Start, "reason", step.Reason)
 		if step.Start {
@@ -197,9 +198,11 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		names := loadedUnits(step.Service, loaded)
 		if step.Treatment == plan.Load {
 			gone = append(gone, names...)
+		} else if step.Treatment == plan.Adopt {
+			adopted = append(adopted, names...)
 		} else if err := s.pin(ctx, names); unreachable(err) {
 			return err
-		} else if err != nil && step.Treatment == plan.Pin {
+		} else if err != nil {
 			// It was not alive, and went, or a part of it did, while we looked.
 			step.Make, gone = allUnits(step.Service), append(gone, names...)
 		}

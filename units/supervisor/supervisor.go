@@ -33,7 +33,7 @@ type Systemd interface {
 	Units(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
 	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
-	// Identify gives listed units their InvocationID, Restarts and Digest.
+	// Identify gives listed units their InvocationID and Digest.
 	Identify(ctx context.Context, listed []units.Unit) error
 	// Unit reads one unit in full. One that isn't there is Load "not-found".
 	Unit(ctx context.Context, name string) (units.Unit, error)
