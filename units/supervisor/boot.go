@@ -153,7 +153,7 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	if settled {
 		s.setMark(ctx, at)
 	} else {
-		s.lookBack()
+		s.mayLack = true
 	}
 	s.Logger.Info("recovered", "units", len(loaded), "live_jobs", len(live))
 	return loaded, nil

@@ -130,9 +130,14 @@ func (s *Supervisor) keepHistory(ctx context.Context) {
 	}
 }
 
-// lookBack has keepHistory look for what the history lacks, whether any unit was
-// looked at or not.
+// lookBack has keepHistory look for what the history may lack since the daemon
+// was down, once nothing is on its way up: what starts is in the journal before
+// it is in the history.
 func (s *Supervisor) lookBack() {
+	if !s.mayLack || !s.backlog.empty() || s.history.anyBooting() {
+		return
+	}
+	s.mayLack = false
 	s.history.stir()
 	select {
 	case s.lookBackDue <- struct{}{}:

@@ -72,7 +72,7 @@ func (s *Supervisor) readChanged(ctx context.Context, listed []units.Unit, live 
 	for _, l := range listed {
 		switch {
 		case !l.Loaded():
-		case plan.Unchanged(jobs[l.Name], l):
+		case plan.Unchanged(jobs[l.Name], l) && !s.history.isBooting(l.Name):
 			// What it has of its activation, the job has too.
 			for _, j := range jobs[l.Name] {
 				l.MainPID, l.ActiveSince = j.MainPID, j.Started

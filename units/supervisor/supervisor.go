@@ -213,7 +213,9 @@ type Supervisor struct {
 	// marked is the mark of the history, in nanoseconds since 1970.
 	marked  atomic.Int64
 	reading singleflight.Group
-	// lookBackDue has a value when the journal is to be read, in the background.
+	// mayLack says that what began and ended while the daemon was down was not
+	// looked for yet. It is the loop's. lookBackDue has a value when it is to be.
+	mayLack     bool
 	lookBackDue chan struct{}
 	// noted is what was reported last of the starts of units that have not
 	// come up since. It is the loop's.
