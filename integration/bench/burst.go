@@ -28,6 +28,7 @@ const (
 	oursWhole   = "hero_proc, from its exec"
 	staticFiles = "static unit files"
 	systemdRun  = "loop of systemd-run"
+	supervisord = "supervisord"
 )
 
 // ways, side by side in each run.
@@ -36,11 +37,16 @@ var ways = []way{
 	{oursWhole, nothing, startOurs, clearOurs},
 	{staticFiles, writeStatic, startStatic, clearStatic},
 	{systemdRun, nothing, startLoop, clearLoop},
-	{"supervisord", writeSupervisor, startSupervisor, clearSupervisor},
+	{supervisord, writeSupervisor, startSupervisor, clearSupervisor},
 }
 
 // burst is all of N services at once, from the request to the last one up.
 func burst(ctx context.Context, b *bench) error {
+	ways := ways
+	if _, err := exec.LookPath(supervisord); err != nil {
+		fmt.Fprintln(os.Stderr, "  there is no supervisord here, leaving it out")
+		ways = ways[:len(ways)-1]
+	}
 	for _, n := range b.sizes {
 		if err := b.register(ctx, sleepers(n, "start")); err != nil {
 			return err
