@@ -34,8 +34,9 @@ type restless struct {
 	rand    *rand.Rand
 	entries []chaos.Entry
 	cursor  string
-	// touched are the services that the round has touched.
-	touched map[string]bool
+	// touched are the services that the round has touched, lately those of the
+	// one before: a signal may take its time.
+	touched, lately map[string]bool
 	// ensured says that the round has started the daemon anew.
 	ensured bool
 	runs    map[string]int // of ad-hoc jobs: their number, and the exit status they should have
@@ -172,11 +173,15 @@ func (r *restless) submit() {
 func (r *restless) units() []chaos.Unit {
 	r.t.Helper()
 	var all []chaos.Unit
-	for block := range strings.SplitSeq(r.sh("systemctl show --all --property=Id,InvocationID,ActiveState,SubState 'hero-*.service'"), "\n\n") {
+	// Without --all there are none that are down, but have not failed.
+	for block := range strings.SplitSeq(r.sh("systemctl show --all --property=Id,LoadState,InvocationID,ActiveState,SubState 'hero-*.service'"), "\n\n") {
 		p := map[string]string{}
 		for line := range strings.Lines(block) {
 			k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
 			p[k] = v
+		}
+		if p["LoadState"] == "not-found" {
+			continue // somebody names it
 		}
 		all = append(all, chaos.Unit{Name: p["Id"], Invocation: p["InvocationID"], Active: p["ActiveState"], Sub: p["SubState"]})
 	}
@@ -246,7 +251,7 @@ func (r *restless) faults(before []chaos.Unit) (faults []string, now []chaos.Uni
 	faults = append(faults, chaos.Untouched(before, now, func(unit string) bool {
 		name := strings.TrimSuffix(strings.TrimPrefix(unit, "hero-core-"), ".service")
 		name, _, _ = strings.Cut(name, "@")
-		return r.touched[name] || strings.HasPrefix(name, "adhoc-r")
+		return r.touched[name] || r.lately[name] || strings.HasPrefix(name, "adhoc-r")
 	}, r.ensured)...)
 	for id, status := range r.runs {
 		at := slices.IndexFunc(jobs, func(j chaos.Job) bool { return strconv.FormatInt(j.ID, 10) == id })
@@ -310,7 +315,7 @@ func TestChaos(t *testing.T) {
 	now := r.agreed(nil)
 	quiet := g.identity("hero-core-c29.service")
 	for round := range chaosRounds {
-		clear(r.touched)
+		r.lately, r.touched = r.touched, map[string]bool{}
 		r.ensured = false
 		r.did("round %d:", round)
 		r.round()

@@ -17,16 +17,16 @@ var crowds = []int{1, 20, 100}
 // calls are what is measured of the API.
 var calls = []struct {
 	name  string
-	count int    // in a run
-	p50   string // aims, for one client
-	p99   string
+	count int // in a run
+	p50   aim // for one client
+	p99   aim
 	do    func(ctx context.Context, b *bench, c *client.Client, i int) error
 }{
-	{"status of one", 1000, "", "< 5 ms", func(ctx context.Context, b *bench, c *client.Client, i int) error {
+	{"status of one", 1000, aim{}, below(5), func(ctx context.Context, b *bench, c *client.Client, i int) error {
 		_, err := c.Status(ctx, units.ID{Context: "core", Name: serviceName(i % b.services)})
 		return err
 	}},
-	{"status of all", 100, "< 50 ms", "", func(ctx context.Context, b *bench, c *client.Client, _ int) error {
+	{"status of all", 100, below(50), aim{}, func(ctx context.Context, b *bench, c *client.Client, _ int) error {
 		list, err := c.Services(ctx)
 		if err == nil && len(list) != b.services {
 			err = fmt.Errorf("the list has %d services", len(list))
@@ -63,12 +63,12 @@ func api(ctx context.Context, b *bench) error {
 			}
 			aim50, aim99, who := call.p50, call.p99, "1 client"
 			if crowd > 1 {
-				aim50, aim99, who = "", "", fmt.Sprintf("%d clients at once", crowd)
+				aim50, aim99, who = aim{}, aim{}, fmt.Sprintf("%d clients at once", crowd)
 			}
 			what := fmt.Sprintf("%s, of %d services, %s: ", call.name, b.services, who)
 			b.add("api", what+"p50", ours, "ms", aim50, p50...)
 			b.add("api", what+"p99", ours, "ms", aim99, p99...)
-			b.add("api", what+"rate", ours, "calls/s", "", rate...)
+			b.add("api", what+"rate", ours, "calls/s", aim{}, rate...)
 		}
 	}
 	return b.clear(ctx)

@@ -24,6 +24,7 @@ type bench struct {
 	conn    *dbus.Conn
 	systemd dbus.BusObject
 	signals chan *dbus.Signal
+	execs   *execs
 }
 
 const (

@@ -11,7 +11,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/integration"
@@ -25,8 +24,8 @@ const (
 )
 
 // onMachine makes the machine, has itself run in it, and reports.
-func onMachine(ctx context.Context, s settings, dist, profile string, markdown bool) (err error) {
-	r := report{CPUs: runtime.NumCPU(), Runs: s.runs, Load: load()}
+func onMachine(ctx context.Context, s settings, dist, profile, results string, markdown bool) (err error) {
+	r := report{place: place{CPUs: runtime.NumCPU(), Runs: s.runs}, Load: load()}
 	r.CPU, r.MemoryMB = hardware()
 	deb, err := integration.Package(dist, "deb")
 	if err != nil {
@@ -46,9 +45,8 @@ func onMachine(ctx context.Context, s settings, dist, profile string, markdown b
 		return err
 	}
 	r.System = strings.TrimSpace(r.System)
-	var written []row
-	if slices.Contains(s.parts, "store") {
-		if written, err = longHistory(ctx, m, s); err != nil {
+	if results != "" {
+		if err := r.load(results); err != nil {
 			return err
 		}
 	}
@@ -59,6 +57,34 @@ func onMachine(ctx context.Context, s settings, dist, profile string, markdown b
 		}
 		defer stop()
 	}
+	for _, part := range s.parts {
+		if err = r.measure(ctx, m, s, part); err != nil {
+			break // what is measured by now is reported
+		}
+		if results != "" {
+			if err := r.save(results); err != nil {
+				return err
+			}
+		}
+	}
+	r.table(os.Stderr)
+	if markdown {
+		r.markdown(os.Stdout)
+		return err
+	}
+	return errors.Join(err, r.json(os.Stdout))
+}
+
+// measure has the machine measure one part.
+func (r *report) measure(ctx context.Context, m *machine.Machine, s settings, part string) error {
+	var rows []row
+	if part == "store" {
+		var err error
+		if rows, err = longHistory(ctx, m, s); err != nil {
+			return err
+		}
+	}
+	s.parts = []string{part}
 	cmd, err := m.Command(ctx, append([]string{self}, s.args()...)...)
 	if err != nil {
 		return err
@@ -68,17 +94,12 @@ func onMachine(ctx context.Context, s settings, dist, profile string, markdown b
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("in the machine: %w\n%s", err, m.Report(ctx, "hero_proc.service"))
 	}
-	if err := json.Unmarshal(out.Bytes(), &r.Rows); err != nil {
+	var inside []row
+	if err := json.Unmarshal(out.Bytes(), &inside); err != nil {
 		return err
 	}
-	at := slices.IndexFunc(r.Rows, func(r row) bool { return r.Part == "store" })
-	r.Rows = slices.Insert(r.Rows, max(at, 0), written...)
-	r.table(os.Stderr)
-	if markdown {
-		r.markdown(os.Stdout)
-		return nil
-	}
-	return r.json(os.Stdout)
+	r.replace(part, append(rows, inside...))
+	return nil
 }
 
 // self is where bench is in the machine. It runs as a service there too.

@@ -80,6 +80,7 @@ func main() {
 	dist := flag.String("dist", "dist", "the directory with the .deb")
 	markdown := flag.Bool("markdown", false, "print Markdown instead of JSON to standard output")
 	profile := flag.String("profile", "", "write what perf(1) records of all processes to this file; the daemon has names after make packages LDFLAGS=")
+	results := flag.String("results", "", "keep the results in this file too, as JSON; what it has of parts that are not measured now stays, so that a run can be made in pieces")
 	inside := flag.Bool("inside", false, "measure here, and print JSON alone; for bench itself")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "Usage: bench [FLAGS]\n\nParts:\n")
@@ -100,7 +101,7 @@ func main() {
 	if *inside {
 		err = measure(ctx, s)
 	} else {
-		err = onMachine(ctx, s, *dist, *profile, *markdown)
+		err = onMachine(ctx, s, *dist, *profile, *results, *markdown)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -14,16 +14,22 @@ import (
 
 // report is all that is measured, and where.
 type report struct {
+	place
+	// Load is the host's load average over five minutes before it began: on a
+	// machine with other work, figures tell less.
+	Load float64 `json:"load_before"`
+	Rows []row   `json:"rows"`
+}
+
+// place is where and how it is measured: what the results of two runs have in
+// common that go together.
+type place struct {
 	CPUs     int    `json:"cpus"`
 	CPU      string `json:"cpu"`
 	MemoryMB int    `json:"memory_mb"`
 	System   string `json:"system"`
-	// Load is the host's load average over five minutes before it began: on a
-	// machine with other work, figures tell less.
-	Load    float64 `json:"load_before"`
-	Version string  `json:"version"` // of the package
-	Runs    int     `json:"runs"`
-	Rows    []row   `json:"rows"`
+	Version  string `json:"version"` // of the package
+	Runs     int    `json:"runs"`
 }
 
 // row is one figure: what was measured, and the way it was done.
@@ -34,6 +40,7 @@ type row struct {
 	Unit string `json:"unit"`
 	// Aim is what is wanted, in words; "" is nothing in particular.
 	Aim    string    `json:"aim,omitempty"`
+	Met    *bool     `json:"met,omitempty"` // whether it is so
 	Median float64   `json:"median"`
 	Values []float64 `json:"values"` // in the order of the runs
 	// Ratio is the median of what each run has it beside the best of what
@@ -44,10 +51,35 @@ type row struct {
 // ours is the way of everything that hero_proc does.
 const ours = "hero_proc"
 
+// aim is what a figure is to be below. The zero value is nothing in particular.
+type aim struct {
+	limit float64
+	ratio bool // it is the ratio that is meant, which compare adds
+}
+
+func below(limit float64) aim      { return aim{limit: limit} }
+func ratioBelow(limit float64) aim { return aim{limit, true} }
+
+func (a aim) text(unit string) string {
+	text := "< " + strconv.FormatFloat(a.limit, 'f', -1, 64)
+	switch {
+	case a == aim{}:
+		return ""
+	case a.ratio:
+		return "ratio " + text
+	default:
+		return strings.TrimSpace(text + " " + unit)
+	}
+}
+
 // add adds a row.
-func (b *bench) add(part, what, way, unit, aim string, values ...float64) {
-	b.rows = append(b.rows, row{Part: part, What: what, Way: way, Unit: unit, Aim: aim, Median: median(values), Values: values})
-	r := b.rows[len(b.rows)-1]
+func (b *bench) add(part, what, way, unit string, a aim, values ...float64) {
+	r := row{Part: part, What: what, Way: way, Unit: unit, Aim: a.text(unit), Median: median(values), Values: values}
+	if a.limit > 0 && !a.ratio {
+		met := r.Median < a.limit
+		r.Met = &met
+	}
+	b.rows = append(b.rows, r)
 	fmt.Fprintf(os.Stderr, "  %s, %s: %s\n", r.What, r.Way, r.figure())
 }
 
@@ -56,8 +88,9 @@ func median(xs []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// compare gives the rows of one figure their ratios to the best of those ways.
-func compare(rows []row, ways ...string) {
+// compare gives the rows of one figure their ratios to the best of those ways;
+// ours is to have one that the aim allows.
+func compare(rows []row, a aim, ways ...string) {
 	for i := range rows {
 		var ratios []float64
 		for run, v := range rows[i].Values {
@@ -73,6 +106,10 @@ func compare(rows []row, ways ...string) {
 		}
 		if len(ratios) > 0 {
 			rows[i].Ratio = median(ratios)
+		}
+		if rows[i].Way == ours && a.ratio {
+			met := rows[i].Ratio < a.limit
+			rows[i].Met = &met
 		}
 	}
 }
@@ -107,14 +144,25 @@ func (r row) ratio() string {
 	return strconv.FormatFloat(r.Ratio, 'f', 2, 64)
 }
 
-var columns = []string{"what", "way", "median", "from–to", "ratio", "aim"}
+func (r row) met() string {
+	switch {
+	case r.Met == nil:
+		return ""
+	case *r.Met:
+		return "yes"
+	default:
+		return "no"
+	}
+}
+
+var columns = []string{"what", "way", "median", "from–to", "ratio", "aim", "met"}
 
 func (r row) cells() []string {
-	return []string{r.What, r.Way, r.figure(), r.spread(), r.ratio(), r.Aim}
+	return []string{r.What, r.Way, r.figure(), r.spread(), r.ratio(), r.Aim, r.met()}
 }
 
 func (r report) header() string {
-	return fmt.Sprintf("%d CPUs (%s), %d MB, %s; load average before: %.2f\nhero_proc %s; medians of %d runs; the ratio is that to the best way that systemd itself has",
+	return fmt.Sprintf("%d CPUs (%s), %d MB, %s; load average before: %.2f\nhero_proc %s; medians of %d runs where there is a range; the ratio is that to the best way that systemd itself has",
 		r.CPUs, r.CPU, r.MemoryMB, r.System, r.Load, r.Version, r.Runs)
 }
 

@@ -44,13 +44,13 @@ func longHistory(ctx context.Context, m *machine.Machine, s settings) ([]row, er
 		}
 		rates = append(rates, rate)
 	}
-	b.add("store", "jobs written a second, each begun and ended", ours, "jobs/s", "", rates...)
+	b.add("store", "jobs written a second, each begun and ended", ours, "jobs/s", aim{}, rates...)
 	long := filepath.Join(dir, "long")
 	took, err := fill(ctx, long, s.long)
 	if err != nil {
 		return nil, err
 	}
-	b.add("store", fmt.Sprintf("jobs written a second, %d at once", batch), ours, "jobs/s", "", float64(s.long)/took.Seconds())
+	b.add("store", fmt.Sprintf("jobs written a second, %d at once", batch), ours, "jobs/s", aim{}, float64(s.long)/took.Seconds())
 	return b.rows, copyDir(ctx, m, long, longStore)
 }
 
@@ -140,7 +140,7 @@ func history(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	b.add("store", "size"+of, ours, "MB", "", before)
+	b.add("store", "size"+of, ours, "MB", aim{}, before)
 	begun := time.Now()
 	if err := b.start(ctx, daemon); err != nil {
 		return err
@@ -149,18 +149,18 @@ func history(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	b.add("store", "exec to READY"+of, ours, "ms", "", ms)
+	b.add("store", "exec to READY"+of, ours, "ms", aim{}, ms)
 	// It bounds the history once it is ready.
 	if err := b.settled(ctx); err != nil {
 		return err
 	}
-	b.add("store", "start to rest, with the history bounded"+of, ours, "ms", "", since(begun))
+	b.add("store", "start to rest, with the history bounded"+of, ours, "ms", aim{}, since(begun))
 	after, err := sizeOf(stateDir)
 	if err != nil {
 		return err
 	}
-	b.add("store", "size when it is bounded"+of, ours, "MB", "", after)
-	if err := b.command(ctx, "store", ""+of, "", "job", "list"); err != nil {
+	b.add("store", "size when it is bounded"+of, ours, "MB", aim{}, after)
+	if err := b.command(ctx, "store", of, "job", "list"); err != nil {
 		return err
 	}
 	return b.clear(ctx)

@@ -79,7 +79,8 @@ func hasEnded(u units.Unit) bool {
 // Unchanged says that a unit, of which no more is known than a listing and its
 // identity, is as its live jobs have it: it runs with the invocation of the one
 // that runs, or was never started and there is none. To observe it would
-// change nothing.
+// change nothing. One that systemd has restarted is not told: its count is not
+// known.
 func Unchanged(live []units.Job, u units.Unit) bool {
 	if u.Load != "loaded" || u.JobID != 0 {
 		return false
@@ -87,7 +88,7 @@ func Unchanged(live []units.Job, u units.Unit) bool {
 	if len(live) == 0 {
 		return u.Active == "inactive" && u.InvocationID == ""
 	}
-	return len(live) == 1 && live[0].Phase == units.PhaseRunning && live[0].InvocationID == u.InvocationID &&
+	return len(live) == 1 && live[0].Phase == units.PhaseRunning && live[0].Attempt <= 1 && live[0].InvocationID == u.InvocationID &&
 		u.InvocationID != "" && u.Active == "active" && u.Sub == "running"
 }
 

@@ -156,6 +156,7 @@ func TestUnchanged(t *testing.T) {
 		{"it was never started, and is about to be", nil, with(idle, func(u *units.Unit) { u.JobID = 1 }), false},
 		{"it has ended", []units.Job{job}, with(idle, func(u *units.Unit) { u.InvocationID = "a" }), false},
 		{"it has ended, and no job knows of it", nil, with(idle, func(u *units.Unit) { u.InvocationID = "a" }), false},
+		{"systemd has restarted it", []units.Job{{Phase: units.PhaseRunning, InvocationID: "a", Attempt: 2}}, running, false},
 		{"a one-shot is done", []units.Job{job}, with(running, func(u *units.Unit) { u.Sub = "exited" }), false},
 		{"it waits to be restarted", []units.Job{job}, with(running, func(u *units.Unit) { u.Active, u.Sub = "activating", "auto-restart" }), false},
 		{"it failed without an activation", nil, with(idle, func(u *units.Unit) { u.Active = "failed" }), false},

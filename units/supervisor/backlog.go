@@ -46,6 +46,8 @@ func (b *backlog) add(c units.Changes, now time.Time) {
 // due has a value when the backlog is to be read.
 func (b *backlog) due() <-chan time.Time { return b.timer.C }
 
+func (b *backlog) empty() bool { return len(b.names) == 0 }
+
 // take empties the backlog.
 func (b *backlog) take() units.Changes {
 	c := b.rest

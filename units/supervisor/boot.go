@@ -133,7 +133,12 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
 		}
 	}
-	s.settle(ctx, live, loaded, at, nil)
+	// Where all is as the history has it, nothing waits for the journal: what
+	// began and ended unseen is looked for once the supervisor is ready.
+	settled := len(seen) > 0 || slices.ContainsFunc(live, func(j units.Job) bool { return loaded[j.Unit].InvocationID != j.InvocationID })
+	if settled {
+		s.settle(ctx, live, loaded, at, nil)
+	}
 	s.history.observeAll(ctx, true, seen)
 	s.checks.seeAll(s.graph.Load(), s.Now(), loaded)
 	// A start that was asked for and never came to an activation, and that
@@ -145,7 +150,11 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			s.history.end(ctx, j, units.PhaseLost, "")
 		}
 	}
-	s.setMark(ctx, at)
+	if settled {
+		s.setMark(ctx, at)
+	} else {
+		s.mayLack = true
+	}
 	s.Logger.Info("recovered", "units", len(loaded), "live_jobs", len(live))
 	return loaded, nil
 }
@@ -176,7 +185,8 @@ func (s *Supervisor) reportBrokenDefinitions() {
 func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) error {
 	var missing []plan.BootStep
 	var gone, starts []string
-	s.pinTogether(ctx, steps, loaded)
+	var adopted []string
+	defer func() { s.pinLater(adopted) }()
 	for _, step := range steps {
 		s.Logger.Debug("boot plan", "service", step.Service.ID, "treatment", step.Treatment, "start", step.Start, "reason", step.Reason)
 		if step.Start {
@@ -188,9 +198,11 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		names := loadedUnits(step.Service, loaded)
 		if step.Treatment == plan.Load {
 			gone = append(gone, names...)
+		} else if step.Treatment == plan.Adopt {
+			adopted = append(adopted, names...)
 		} else if err := s.pin(ctx, names); unreachable(err) {
 			return err
-		} else if err != nil && step.Treatment == plan.Pin {
+		} else if err != nil {
 			// It was not alive, and went, or a part of it did, while we looked.
 			step.Make, gone = allUnits(step.Service), append(gone, names...)
 		}

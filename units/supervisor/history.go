@@ -349,6 +349,13 @@ func (h *history) isBooting(unit string) bool {
 	return h.booting[unit]
 }
 
+// anyBooting says so of any unit.
+func (h *history) anyBooting() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.booting) > 0
+}
+
 // get is a job as it is known.
 func (h *history) get(ctx context.Context, id int64) (units.Job, <-chan struct{}, error) {
 	h.mu.Lock()

@@ -13,7 +13,7 @@ import (
 
 // How often the store is looked after, once the supervisor is ready.
 const (
-	roomEvery   = 5 * time.Second // is the disk full, or has it room again?
+	roomEvery   = 5 * time.Second // a full disk: has it room again?
 	backupEvery = 30 * time.Second
 	retainEvery = 10 * time.Minute
 )
@@ -22,20 +22,28 @@ const (
 // long as the disk likes. It ends with the supervisor's life.
 func (s *Supervisor) keepStore() {
 	ctx := s.life
-	room, backup, retain := time.NewTicker(roomEvery), time.NewTicker(backupEvery), time.NewTicker(retainEvery)
+	room, backup, retain := time.NewTicker(backupEvery), time.NewTicker(backupEvery), time.NewTicker(retainEvery)
 	defer room.Stop()
 	defer backup.Stop()
 	defer retain.Stop()
 	// What opening the store has found was told.
 	full := slices.ContainsFunc(s.Found, func(e units.Event) bool { return e.Code == units.EventStoreFull })
-	full = s.lookForRoom(ctx, full)
+	look := func() {
+		// An idle machine is not woken up for what the next write would tell.
+		every := backupEvery
+		if full = s.lookForRoom(ctx, full); full {
+			every = roomEvery
+		}
+		room.Reset(every)
+	}
+	look()
 	s.retain(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-room.C:
-			full = s.lookForRoom(ctx, full)
+			look()
 		case <-backup.C:
 			if err := s.Store.BackUpInTime(ctx); err != nil && ctx.Err() == nil && !full {
 				s.Logger.Warn("cannot back up the store, trying again later", "error", err)

@@ -88,6 +88,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				debug.FreeOSMemory()
 				s.readings = 0
 			}
+			s.lookBack()
 			if now := s.summary(ctx); now != summary {
 				summary = now
 				s.Notify("STATUS=" + summary)

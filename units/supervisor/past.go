@@ -114,6 +114,8 @@ func (s *Supervisor) keepHistory(ctx context.Context) {
 		var everything bool
 		select {
 		case <-s.history.gap:
+		case <-s.lookBackDue:
+			everything = true
 		case <-tick.C:
 			everything = true
 		case <-ctx.Done():
@@ -125,6 +127,21 @@ func (s *Supervisor) keepHistory(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// lookBack has keepHistory look for what the history may lack since the daemon
+// was down, once nothing is on its way up: what starts is in the journal before
+// it is in the history.
+func (s *Supervisor) lookBack() {
+	if !s.mayLack || !s.backlog.empty() || s.history.anyBooting() {
+		return
+	}
+	s.mayLack = false
+	s.history.stir()
+	select {
+	case s.lookBackDue <- struct{}{}:
+	default:
 	}
 }
 

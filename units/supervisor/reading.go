@@ -72,7 +72,7 @@ func (s *Supervisor) readChanged(ctx context.Context, listed []units.Unit, live 
 	for _, l := range listed {
 		switch {
 		case !l.Loaded():
-		case plan.Unchanged(jobs[l.Name], l):
+		case plan.Unchanged(jobs[l.Name], l) && !s.history.isBooting(l.Name):
 			// What it has of its activation, the job has too.
 			for _, j := range jobs[l.Name] {
 				l.MainPID, l.ActiveSince = j.MainPID, j.Started
@@ -120,16 +120,22 @@ func (s *Supervisor) readMarked(ctx context.Context, names []string) (read, seen
 	return append(read, gone...), append(seen, gone...), err
 }
 
-// pinTogether pins what the steps leave as it is. What can't be pinned is for
-// the step itself to deal with: pinning again what is pinned does nothing.
-func (s *Supervisor) pinTogether(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) {
-	var names []string
-	for _, step := range steps {
-		if step.Treatment != plan.Load {
-			names = append(names, loadedUnits(step.Service, loaded)...)
+// pinLater pins what runs, all of it together. Nothing waits for it: a unit that
+// runs stays loaded by itself.
+func (s *Supervisor) pinLater(names []string) {
+	if len(names) == 0 {
+		return
+	}
+	s.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(s.life, resyncTimeout)
+		defer cancel()
+		unlock, err := s.lock(ctx)
+		if err == nil {
+			defer unlock()
+			err = s.Systemd.PinAll(ctx, names)
 		}
-	}
-	if err := s.Systemd.PinAll(ctx, names); err != nil {
-		s.Logger.Warn("cannot pin the units together, ignoring: each is pinned by itself", "error", err)
-	}
+		if err != nil && s.life.Err() == nil {
+			s.Logger.Warn("cannot pin the units that run, ignoring: they are loaded again when the connection to systemd is lost and comes back", "error", err)
+		}
+	})
 }

@@ -33,7 +33,7 @@ type Systemd interface {
 	Units(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
 	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
-	// Identify gives listed units their InvocationID, Restarts and Digest.
+	// Identify gives listed units their InvocationID and Digest.
 	Identify(ctx context.Context, listed []units.Unit) error
 	// Unit reads one unit in full. One that isn't there is Load "not-found".
 	Unit(ctx context.Context, name string) (units.Unit, error)
@@ -213,7 +213,11 @@ type Supervisor struct {
 	// marked is the mark of the history, in nanoseconds since 1970.
 	marked  atomic.Int64
 	reading singleflight.Group
-	backlog backlog
+	// mayLack says that what began and ended while the daemon was down was not
+	// looked for yet. It is the loop's. lookBackDue has a value when it is to be.
+	mayLack     bool
+	lookBackDue chan struct{}
+	backlog     backlog
 	// readings counts the units that were read since all was quiet. It is the loop's.
 	readings int
 
@@ -250,7 +254,7 @@ func New(o Options) *Supervisor {
 		heroDB:  "pending",
 		asked:   map[units.ID]uint64{},
 		stops:   map[units.ID]chan struct{}{},
-		control: make(chan struct{}, 1),
+		control: make(chan struct{}, 1), lookBackDue: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched, s.checks = newTouched(), newChecks()

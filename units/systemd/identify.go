@@ -3,7 +3,6 @@ package systemd
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
@@ -12,61 +11,67 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
-// underWay is how many questions are asked before the first answer is waited
-// for: below what the bus lets a connection have, see maxCalls.
-const underWay = 96
+// underWay is how many questions wait for their answers at a time: with
+// maxCalls, below what the bus lets a connection have.
+const underWay = 64
 
 // Identify gives listed units what tells one activation, and one definition,
-// from another: InvocationID, Restarts and Digest. It is for many units at once,
-// where all of each would be some 350 properties; it asks for three, and does
-// not wait for one answer before it asks on.
+// from another: InvocationID and Digest. It is for many units at once, where
+// all of each would be some 350 properties; it asks for two, and asks on before
+// the answers are there.
 func (m *Manager) Identify(ctx context.Context, listed []units.Unit) error {
-	for len(listed) > 0 {
-		n := min(len(listed), underWay/3)
-		if err := m.call(ctx, "identify units", func(ctx context.Context, s *session) error {
-			return s.identify(ctx, listed[:n])
-		}); err != nil {
-			return err
-		}
-		listed = listed[n:]
-	}
-	return nil
+	return m.call(ctx, "identify units", func(ctx context.Context, s *session) error { return s.identify(ctx, listed) })
 }
 
 func (s *session) identify(ctx context.Context, listed []units.Unit) error {
-	answers := make([]struct{ invocation, restarts, fields *dbus.Call }, len(listed))
-	for i, u := range listed {
-		// What isn't there would be loaded by the question.
-		if u.Loaded() {
-			object := s.conn.Object(systemdName, unitsPath+"/"+dbus.ObjectPath(sddbus.PathBusEscape(u.Name)))
-			get := func(iface, name string) *dbus.Call {
-				return object.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", dbus.FlagNoAutoStart, nil, systemdName+"."+iface, name)
-			}
-			answers[i].invocation, answers[i].restarts, answers[i].fields = get("Unit", "InvocationID"), get("Service", "NRestarts"), get("Service", "LogExtraFields")
-		}
+	answers := make(chan *dbus.Call, underWay)
+	waiting := make(map[*dbus.Call]func(*dbus.Call) error, underWay)
+	take := func() error {
+		call := <-answers // godbus ends each, at the latest with ctx
+		store := waiting[call]
+		delete(waiting, call)
+		return store(call)
 	}
 	var failed error
-	for i, a := range answers {
-		if a.invocation == nil {
+	for i := range listed {
+		u := &listed[i]
+		// What isn't there would be loaded by the question.
+		if !u.Loaded() {
 			continue
 		}
-		var id []byte
-		var fields [][]byte
-		err := errors.Join(answer(a.invocation, &id), answer(a.restarts, &listed[i].Restarts), answer(a.fields, &fields))
-		if failed == nil {
+		object := s.conn.Object(systemdName, unitsPath+"/"+dbus.ObjectPath(sddbus.PathBusEscape(u.Name)))
+		ask := func(iface, name string, store func(*dbus.Call) error) {
+			for len(waiting) >= underWay {
+				if err := take(); failed == nil {
+					failed = err
+				}
+			}
+			waiting[object.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", dbus.FlagNoAutoStart, answers, systemdName+"."+iface, name)] = store
+		}
+		ask("Unit", "InvocationID", func(call *dbus.Call) error {
+			id, err := value[[]byte](call)
+			u.InvocationID = hex.EncodeToString(id)
+			return err
+		})
+		ask("Service", "LogExtraFields", func(call *dbus.Call) error {
+			fields, err := value[[][]byte](call)
+			u.Digest = transient.DigestOf(fields)
+			return err
+		})
+	}
+	for len(waiting) > 0 {
+		if err := take(); failed == nil {
 			failed = err
 		}
-		listed[i].InvocationID, listed[i].Digest = hex.EncodeToString(id), transient.DigestOf(fields)
 	}
 	return failed
 }
 
-// answer waits for the value of a property.
-func answer(call *dbus.Call, value any) error {
-	<-call.Done
-	var v dbus.Variant
-	if err := call.Store(&v); err != nil {
-		return err
+// value is that of a property.
+func value[T any](call *dbus.Call) (v T, err error) {
+	var variant dbus.Variant
+	if err := call.Store(&variant); err != nil {
+		return v, err
 	}
-	return v.Store(value)
+	return v, variant.Store(&v)
 }

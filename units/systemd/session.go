@@ -102,7 +102,7 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 func (s *session) subscribe(ctx context.Context) error {
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
-		{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(managerName)},
+		ofManager("UnitNew"), ofManager("UnitRemoved"), ofManager("JobRemoved"), ofManager("Reloading"),
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged"),
 			dbus.WithMatchArg(0, systemdName+".Unit")},
 	} {
@@ -116,6 +116,12 @@ func (s *session) subscribe(ctx context.Context) error {
 		return err
 	}
 	return s.resubscribe(ctx)
+}
+
+// ofManager is one of systemd's own signals: of each job there is one more than
+// what anybody here wants to know.
+func ofManager(member string) []dbus.MatchOption {
+	return []dbus.MatchOption{dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(managerName), dbus.WithMatchMember(member)}
 }
 
 func (s *session) resubscribe(ctx context.Context) error {
