@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -115,19 +116,19 @@ func TestWhoCannotBeToldIsRefused(t *testing.T) {
 // Whatever queue users stand in, root does not stand behind them.
 func TestRootHasTurnsOfItsOwn(t *testing.T) {
 	t.Parallel()
-	var user string // the unique name of the connection that is not root's
+	var user atomic.Value // the unique name of the connection that is not root's
 	waiting, release := make(chan struct{}, 64), make(chan struct{})
 	s := apitest.Start(t, behind(func(c dbusapi.Controller) dbusapi.Controller { return &slowLogs{c, waiting, release} }),
 		func(o *dbusapi.Options) {
 			o.UID = func(_ context.Context, _ *dbus.Conn, sender string) (uint32, error) {
-				if sender == user {
+				if sender == user.Load() {
 					return 1000, nil
 				}
 				return 0, nil
 			}
 		})
 	crowd := s.Bus.Conn()
-	user = crowd.Names()[0]
+	user.Store(crowd.Names()[0])
 	answers := make(chan *dbus.Call, dbusapi.MaxOfSender)
 	for range dbusapi.MaxOfSender {
 		crowd.Object(wire.BusName, wire.RootPath).Go(wire.ManagerInterface+".QueryLogs", 0, answers, map[string]dbus.Variant{})
