@@ -202,7 +202,9 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	}
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
 	if reading.State == units.StateFailed || reading.State == units.StateBlocked && len(down) > 0 {
-		st.Reason += s.intends(st.Unit.Name)
+		if st.Intends = s.intends(st.Unit.Name); st.Intends != "" {
+			st.Reason += "; " + st.Intends
+		}
 	}
 	return st
 }
