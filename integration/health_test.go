@@ -217,7 +217,7 @@ func TestStoppedWhileUnhealthy(t *testing.T) {
 // scripted is a server of HTTP whose answers are as a file says: G is good, B
 // is not, and it begins at the front when it has come to the end. It counts them.
 const scripted = `
-import http.server
+import http.server, os
 count = 0
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -225,7 +225,9 @@ class Page(http.server.BaseHTTPRequestHandler):
         script = open("/run/script").read().strip()
         good = script[count % len(script)] == "G"
         count += 1
-        open("/run/count", "w").write(str(count))
+        with open("/run/count.new", "w") as f:
+            f.write(str(count))
+        os.replace("/run/count.new", "/run/count") # it is never half of it
         self.send_response(200 if good else 503)
         self.end_headers()
         self.wfile.write(b"all is well" if good else b"oh")

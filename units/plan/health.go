@@ -120,7 +120,7 @@ func DecideUnhealthy(in UnhealthyInput) HealthDecision {
 	case in.Wanted != units.WantedStart:
 		return HealthDecision{HealthWarn, fmt.Sprintf("not restarted, since its wanted status is %s", in.Wanted)}
 	case in.GaveUp || in.Restarts >= in.Budget:
-		return HealthDecision{HealthGiveUp, fmt.Sprintf("not restarted any more, since %d restarts within %s did not help", in.Budget, in.Window)}
+		return HealthDecision{HealthGiveUp, fmt.Sprintf("not restarted any more, since %s within %s did not help", countOf(int(in.Budget), "restart"), in.Window)}
 	default:
 		return HealthDecision{HealthRestart, fmt.Sprintf("is restarted, %d of at most %d times within %s", in.Restarts+1, in.Budget, in.Window)}
 	}

@@ -17,8 +17,10 @@ const MaxLinks = 100
 const maxEvents = 10
 
 // beforehand is how long before a job the decision to make it may have been
-// reported.
+// reported, and announces are such decisions.
 const beforehand = 10 * time.Second
+
+var announces = []units.EventCode{units.EventUnhealthyRestart, units.EventStartedAgain, units.EventDependencyBack}
 
 // WhyInput is all that an explanation depends on.
 type WhyInput struct {
@@ -44,12 +46,14 @@ type Suspect struct {
 // Suspects are the services that may be to blame for the state of this one,
 // in the order of its definition. Whether they are, their own states say.
 func Suspects(g *Graph, st units.Status) []Suspect {
-	if st.State.Active() || st.State == units.StateFailed || st.State == units.StateUnknown {
-		return nil // its own fault, or none
-	}
 	s, ok := g.Service(st.ID)
-	if !ok || s.Wanted == units.WantedSpec || st.Unit.Alive() {
+	up := st.State == units.StateRunning
+	switch {
+	case !ok, s.Wanted == units.WantedSpec:
 		return nil
+	case up: // and may be of no use all the same
+	case st.State.Active(), st.State == units.StateFailed, st.State == units.StateUnknown, st.Unit.Alive():
+		return nil // its own fault, or none
 	}
 	var all []Suspect
 	add := func(relation units.Relation, ids []units.ID) {
@@ -60,10 +64,12 @@ func Suspects(g *Graph, st units.Status) []Suspect {
 		}
 	}
 	add(units.RelationRequires, refs(s.Context, s.Requires))
-	if queued(st.Unit) {
+	switch {
+	case up:
+	case queued(st.Unit):
 		add(units.RelationAfter, refs(s.Context, s.After))
 		add(units.RelationWants, refs(s.Context, s.Wants))
-	} else {
+	default:
 		add(units.RelationConflicts, g.conflicts[s.ID])
 	}
 	return all
@@ -77,7 +83,7 @@ func queued(u units.Unit) bool {
 // Explain follows the chain from a service to what is to blame for its state.
 // A service comes once, however many ways lead to it, so a cycle ends it.
 func Explain(in WhyInput) units.Explanation {
-	w := walk{WhyInput: in, seen: map[units.ID]bool{in.ID: true}}
+	w := walk{WhyInput: in, seen: map[units.ID]bool{in.ID: true}, unwell: map[units.ID]bool{}}
 	w.visit(Suspect{ID: in.ID}, 0)
 	out := units.Explanation{ID: in.ID, State: in.Statuses[in.ID].State, Links: w.links, More: w.more, Events: w.events()}
 	out.Remedy = w.remedy()
@@ -90,6 +96,8 @@ type walk struct {
 	seen  map[units.ID]bool
 	links []units.Link
 	more  int
+	// unwell has what was found out about services that others require.
+	unwell map[units.ID]bool
 	// rivals are what decides between services that conflict.
 	rivals []string
 }
@@ -143,6 +151,8 @@ func (w *walk) causes(id units.ID) []Suspect {
 func (w *walk) blames(st units.Status, s Suspect) bool {
 	other, registered := w.Statuses[s.ID]
 	switch {
+	case st.State == units.StateRunning:
+		return w.isUnwell(s.ID)
 	case s.Relation == units.RelationConflicts:
 		return st.Wanted == units.WantedStart && (other.State.Active() || other.Unit.Alive())
 	case queued(st.Unit):
@@ -163,6 +173,26 @@ func (w *walk) blames(st units.Status, s Suspect) bool {
 	default:
 		return st.Wanted == units.WantedStart && job.Phase != units.PhaseSucceeded
 	}
+}
+
+// isUnwell says that a service is no good to those that require it: it is not
+// up, or not well, or what it requires itself isn't.
+func (w *walk) isUnwell(id units.ID) bool {
+	if known, ok := w.unwell[id]; ok {
+		return known
+	}
+	w.unwell[id] = false // a cycle
+	st, read := w.Statuses[id]
+	_, registered := w.Graph.Service(id)
+	switch {
+	case !read:
+		w.unwell[id] = !registered // the end of a very long chain was not read
+	case st.State == units.StateRunning:
+		w.unwell[id] = slices.ContainsFunc(w.Graph.Requires(id), w.isUnwell)
+	default:
+		w.unwell[id] = st.State != units.StateExited && st.State != units.StateUnknown
+	}
+	return w.unwell[id]
 }
 
 // actions adds the actions of a service that is up which are down.
@@ -199,7 +229,8 @@ func (w *walk) actions(id units.ID, depth int) {
 }
 
 // events are those of the services in the chain that are still to the point:
-// since the last job was asked for, and of each kind the newest.
+// since the last job was asked for, and of each kind the newest. Once a service
+// is registered, nobody asks whether it was.
 func (w *walk) events() []units.LogEntry {
 	type kind struct {
 		service units.ID
@@ -210,9 +241,14 @@ func (w *walk) events() []units.LogEntry {
 	for _, e := range slices.Backward(w.Events) {
 		k := kind{e.Service, e.Code}
 		job := w.Jobs[e.Service.Unit()]
+		since := job.Created
+		if slices.Contains(announces, e.Code) {
+			since = since.Add(-beforehand)
+		}
 		// A further attempt doesn't say when its run began.
-		old := job.Attempt == 1 && e.Time.Before(job.Created.Add(-beforehand))
-		if !w.seen[e.Service] || told[k] || old || len(all) == maxEvents {
+		old := job.Attempt == 1 && e.Time.Before(since)
+		_, registered := w.Statuses[e.Service]
+		if !w.seen[e.Service] || told[k] || old || e.Code == units.EventNotRegistered && registered || len(all) == maxEvents {
 			continue
 		}
 		told[k] = true
@@ -241,7 +277,7 @@ func (w *walk) remedy() string {
 		add(r)
 	}
 	st, registered := w.Statuses[w.ID]
-	waits := st.Unit.Alive() || queued(st.Unit) || len(w.rivals) > 0
+	waits := st.Unit.Alive() || queued(st.Unit) || len(w.rivals) > 0 || w.comesBack(st)
 	if registered && !waits && len(w.links) > 1 && st.Wanted != units.WantedSpec {
 		add("hero_proc service start " + w.ID.String())
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,9 @@ func (w *walk) link(id units.ID, causes []Suspect) units.Link {
 		}
 	case units.StateRunning:
 		l.What, l.Why, l.Since = "runs, and nothing is wrong", w.running(st), u.ActiveSince
+		if len(causes) > 0 {
+			l.What = "runs, but what it requires is not well"
+		}
 		if st.Stale {
 			l.Remedy = "hero_proc service restart " + id.String()
 		}
@@ -43,16 +47,31 @@ func (w *walk) link(id units.ID, causes []Suspect) units.Link {
 		l.What, l.Why, l.Since = "has run to its end with success, and nothing is wrong", "it is a one-shot, which counts as up once it is done", u.ActiveSince
 	case units.StateDegraded:
 		l.What, l.Since = "is up, but not well", u.ActiveSince
+		if h, unit := unhealthy(st); h.State != "" {
+			l.Since, l.InvocationID = h.Since, unit.InvocationID
+		}
 	case units.StateFailed:
 		l.What, l.InvocationID, l.Remedy = "has failed", u.InvocationID, withLine(st.Remedy, start)
+		if refused := w.refused(st); refused != "" {
+			l.Remedy = withLine(refused, start)
+		}
+		l.Why = strings.TrimSuffix(st.Reason, "; "+st.Intends)
 		if words := resultWords[u.Result]; words != "" {
 			l.Why += ": " + words
 		}
 		if u.Restarts > 0 {
 			l.Why += fmt.Sprintf("; systemd had restarted it %s", times(int(u.Restarts)))
 		}
+		if st.Intends != "" {
+			l.Why += "; " + st.Intends
+		}
 	case units.StateBlocked:
 		l.What, l.Since = w.blocked(id, causes), time.Time{}
+		if s, _ := w.Graph.Service(id); len(causes) > 0 && w.comesBack(st) {
+			l.What += "; " + st.Intends
+		} else if len(causes) > 0 && s.StayDown {
+			l.What += "; hero_proc does not start it with that: its restart_with_requires is false"
+		}
 	case units.StateInactive:
 		w.inactive(&l, st, causes)
 	case units.StateUnknown:
@@ -64,6 +83,45 @@ func (w *walk) link(id units.ID, causes []Suspect) units.Link {
 		l.Why += "; a set makes the secrets anew that hero_proc has generated and that are gone"
 	}
 	return l
+}
+
+// comesBack says that hero_proc starts the service as soon as what it requires is up.
+func (w *walk) comesBack(st units.Status) bool {
+	return st.State == units.StateBlocked && st.Intends != ""
+}
+
+// unhealthy is the first action whose probe fails, and its unit.
+func unhealthy(st units.Status) (units.ActionHealth, units.Unit) {
+	for _, h := range st.Health {
+		for _, a := range st.Actions {
+			if h.State == units.HealthUnhealthy && a.Name == h.Action {
+				return h, a.Unit
+			}
+		}
+	}
+	return units.ActionHealth{}, units.Unit{}
+}
+
+// refused are the commands that end whoever has what the service needs, if its
+// start was refused for that: they were reported with it.
+func (w *walk) refused(st units.Status) string {
+	for _, e := range slices.Backward(w.Events) {
+		taken := e.Code == units.EventPortTaken || e.Code == units.EventSocketTaken
+		if _, refusal, ok := strings.Cut(e.Message, units.NotStarted); ok && taken && e.Service == st.ID && strings.Contains(st.Reason, units.NotStarted+refusal) {
+			return e.Remedy
+		}
+	}
+	return ""
+}
+
+// startedSince are those that the service requires which were started anew after a time.
+func (w *walk) startedSince(st units.Status, t time.Time) (all []units.ID) {
+	for _, id := range w.Graph.Requires(st.ID) {
+		if job := w.Jobs[id.Unit()]; job.Created.After(t) && !t.IsZero() {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // exitCredentials is EXIT_CREDENTIALS of systemd.exec(5), "Process Exit Codes".
@@ -178,6 +236,12 @@ func (w *walk) inactive(l *units.Link, st units.Status, causes []Suspect) {
 	switch job.Phase {
 	case units.PhaseCanceled:
 		l.What, l.Why = "was stopped", "somebody asked for it, by hero_proc or by systemctl"
+		if again := w.startedSince(st, job.Ended); len(again) > 0 {
+			l.Why = fmt.Sprintf("it was stopped together with what it requires, or by somebody: %s was started again since", nameSome(again))
+			if s, _ := w.Graph.Service(st.ID); s.StayDown {
+				l.Why += "; hero_proc does not start it with that: its restart_with_requires is false"
+			}
+		}
 		if job.InvocationID == "" {
 			l.What, l.Why = "was not started", "its start was called off"
 		}

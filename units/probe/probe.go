@@ -7,9 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"strings"
 	"syscall"
-	"unicode"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -82,19 +80,9 @@ func Cause(err error) string {
 	}
 }
 
+// maxLine bounds what somebody else wrote, in bytes, where it is shown.
+const maxLine = 200
+
 // line is the first line of what somebody else wrote, as far as it is fit to
 // be shown.
-func line(s string) string {
-	const most = 200
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return strings.TrimRight(s, "? ")
-}
+func line(s string) string { return units.Line(s, maxLine) }

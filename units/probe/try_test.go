@@ -128,5 +128,8 @@ func TestTryExec(t *testing.T) {
 	wantAnswer(t, question(t, "exec:true"), Answer{Ready, "exit status 0"})
 	wantAnswer(t, question(t, `exec:sh -c "echo a; echo b >&2; echo; exit 3"`), Answer{NotYet, "exit status 3: b"})
 	wantAnswer(t, question(t, `exec:sh -c "yes | head -c 100000; echo; echo end; exit 1"`), Answer{NotYet, "exit status 1: end"})
+	// Whoever may read the state reads it: it is short, and no terminal obeys it.
+	wantAnswer(t, question(t, `exec:sh -c "printf 'a\\033[2Jb\\007\\n'; exit 1"`), Answer{NotYet, "exit status 1: a?[2Jb"})
+	wantAnswer(t, question(t, `exec:sh -c "yes x | head -c 100000 | tr -d '\\n'; exit 1"`), Answer{NotYet, "exit status 1: " + strings.Repeat("x", 200) + "…"})
 	wantAnswer(t, question(t, "exec:/nonexistent"), Answer{Never, "it can't be executed: no such file or directory"})
 }

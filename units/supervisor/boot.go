@@ -227,28 +227,56 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 	s.history.setBooting(starts)
 	err := s.make(ctx, missing, starts)
 	if err == nil {
-		return s.reportUnusable(ctx, missing)
+		_, err = s.reportUnusable(ctx, missing)
+		return err
 	}
 	if unreachable(err) {
 		return err
 	}
 	s.Logger.Info("systemd refused to load the services in one call, loading each by itself", "error", err)
-	for _, step := range steps {
-		var one []plan.BootStep
-		var start []string
-		if i := slices.IndexFunc(missing, func(m plan.BootStep) bool { return m.Service.ID == step.Service.ID }); i >= 0 {
-			one = missing[i : i+1]
-		}
-		if step.Start {
-			start = append(start, step.Service.Unit())
-		}
-		if err := s.make(ctx, one, start); unreachable(err) {
+	for i, step := range missing {
+		if err := s.make(ctx, missing[i:i+1], nil); unreachable(err) {
 			return err
 		} else if err != nil {
 			s.refuse(ctx, step.Service.ID, err)
 		}
 	}
-	return s.reportUnusable(ctx, missing)
+	unusable, err := s.reportUnusable(ctx, missing)
+	if err != nil {
+		return err
+	}
+	if err := s.make(ctx, nil, s.notBlocked(steps, unusable)); unreachable(err) {
+		return err
+	} else if err != nil {
+		s.reportStep(units.SourceAutostart, fmt.Errorf("cannot start the services: %w", err))
+	}
+	return nil
+}
+
+// notBlocked are the units of those that the steps start and that can be, and
+// reports the others. systemd would start them: it refuses a unit that requires
+// one which it can't use, but not where it is pulled in by a Wants=, as here.
+func (s *Supervisor) notBlocked(steps []plan.BootStep, unusable map[units.ID]plan.Problem) (starts []string) {
+	for _, step := range steps {
+		id := step.Service.ID
+		if !step.Start {
+			continue
+		}
+		_, blocked := unusable[id]
+		p := s.problem(id)
+		if p == nil {
+			p = s.graph.Load().Behind(id, unusable)
+		}
+		switch {
+		case p == nil && !blocked:
+			starts = append(starts, step.Service.Unit())
+			continue
+		case p != nil && p.Code == units.EventDependencyFailed: // its own were reported
+			s.reportProblem(id, *p)
+		}
+		s.history.notBooting(step.Service.Unit())
+	}
+	return starts
 }
 
 // unreachable says that it is no use to go on asking systemd: it went away, or
@@ -260,14 +288,15 @@ func unreachable(err error) bool {
 
 // reportUnusable reports the units that systemd has made and can't use: a unit
 // that is only pulled in is no reason for it to refuse the call.
-func (s *Supervisor) reportUnusable(ctx context.Context, made []plan.BootStep) error {
+func (s *Supervisor) reportUnusable(ctx context.Context, made []plan.BootStep) (map[units.ID]plan.Problem, error) {
 	if len(made) == 0 {
-		return nil
+		return nil, nil
 	}
 	listed, err := s.Systemd.Units(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	unusable := map[units.ID]plan.Problem{}
 	broken := map[string]units.Unit{}
 	for _, u := range listed {
 		if u.Broken() {
@@ -277,12 +306,14 @@ func (s *Supervisor) reportUnusable(ctx context.Context, made []plan.BootStep) e
 	for _, step := range made {
 		for _, name := range step.Make {
 			if u, ok := broken[name]; ok {
-				s.reportProblem(step.Service.ID, plan.Unusable(step.Service.ID, u))
+				p := plan.Unusable(step.Service.ID, u)
+				unusable[step.Service.ID] = p
+				s.reportProblem(step.Service.ID, p)
 				break
 			}
 		}
 	}
-	return nil
+	return unusable, nil
 }
 
 func allUnits(service units.Service) []string {

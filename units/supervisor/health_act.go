@@ -57,12 +57,21 @@ func (s *Supervisor) unhealthy(ctx context.Context, one *check, asked uint64) {
 		Restarts: s.restartsOf(ctx, one),
 	}
 	d := plan.DecideUnhealthy(in)
-	if d.Action == plan.HealthRestart {
+	switch {
+	case d.Action == plan.HealthRestart:
 		// Whether that is still so is known for sure while nobody else can act.
 		var err error
 		if d, err = s.restartUnhealthy(ctx, service, one, in, asked); err != nil {
 			d = plan.HealthDecision{Action: plan.HealthWarn, Reason: "can't be restarted: " + err.Error()}
 		}
+	case d.Action != plan.HealthLeave && s.checks.isNews(one, d):
+		// It may be on its way down, or another activation, of which the loop
+		// has not heard yet: such as by the restart that was decided before.
+		if err := s.look(ctx, one, &in, asked); err != nil {
+			s.Logger.Debug("cannot look at a unit that is unhealthy, ignoring: its next answer comes", "unit", one.unit, "error", err)
+			return
+		}
+		d = plan.DecideUnhealthy(in)
 	}
 	s.Logger.Debug("health", "service", one.id, "action", one.action, "decision", d.Action, "reason", d.Reason)
 	if h, news := s.checks.decided(one, d); news {
@@ -82,12 +91,9 @@ func (s *Supervisor) restartUnhealthy(ctx context.Context, service units.Service
 		return plan.HealthDecision{}, err
 	}
 	defer unlock()
-	u, err := s.Systemd.Unit(ctx, one.unit)
-	if err != nil {
+	if err := s.look(ctx, one, &in, asked); err != nil {
 		return plan.HealthDecision{}, err
 	}
-	in.Stopped = !s.still(one.id, asked) || u.InvocationID != one.invocation
-	in.Busy = u.Active != "active" || u.JobID != 0
 	d := plan.DecideUnhealthy(in)
 	if d.Action != plan.HealthRestart {
 		return d, nil
@@ -102,6 +108,17 @@ func (s *Supervisor) restartUnhealthy(ctx context.Context, service units.Service
 	s.checks.restarted(one, s.Now())
 	s.follow(job, result)
 	return d, nil
+}
+
+// look adds what systemd says of the unit at this moment.
+func (s *Supervisor) look(ctx context.Context, one *check, in *plan.UnhealthyInput, asked uint64) error {
+	u, err := s.Systemd.Unit(ctx, one.unit)
+	if err != nil {
+		return err
+	}
+	in.Stopped = !s.still(one.id, asked) || u.InvocationID != one.invocation
+	in.Busy = u.Active != "active" || u.JobID != 0
+	return nil
 }
 
 // restarted counts a restart.
@@ -127,6 +144,13 @@ func (c *checks) gaveUp(one *check) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return one.done.Action == plan.HealthGiveUp
+}
+
+// isNews says that something else was decided last.
+func (c *checks) isNews(one *check, d plan.HealthDecision) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return one.done != d
 }
 
 // decided notes what was decided, and says whether that is news.

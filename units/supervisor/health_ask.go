@@ -96,6 +96,6 @@ func (s *Supervisor) askAsUnit(ctx context.Context, one *check) (plan.Answer, st
 	case u.ExitStatus == units.ExitDone:
 		return plan.Well, ""
 	default:
-		return plan.Unwell, strings.TrimPrefix(said, units.NotReady)
+		return plan.Unwell, units.Line(strings.TrimPrefix(said, units.NotReady), maxSaid)
 	}
 }

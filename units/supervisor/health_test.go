@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,6 +100,70 @@ func TestUnhealthyIsRestartedWithinItsBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.awaitReport(2, "unhealthy-restarts-spent core/web")
+}
+
+// hardOfHearing is a systemd whose signals don't come through from a restart on,
+// until open is closed.
+type hardOfHearing struct {
+	supervisor.Systemd
+	shut atomic.Bool
+	open chan struct{}
+	wake chan struct{}
+}
+
+func (h *hardOfHearing) Wake() <-chan struct{} { return h.wake }
+
+func (h *hardOfHearing) pass(ctx context.Context) {
+	for {
+		select {
+		case <-h.Systemd.Wake():
+		case <-ctx.Done():
+			return
+		}
+		if h.shut.Load() {
+			<-h.open
+		}
+		select {
+		case h.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (h *hardOfHearing) TryRestart(ctx context.Context, unit, mode string) (<-chan string, error) {
+	h.shut.Store(true)
+	return h.Systemd.TryRestart(ctx, unit, mode)
+}
+
+// What was restarted is another activation, also before the loop knows of it:
+// that the budget is spent is told once, and of the one that it is true of.
+func TestSpentIsToldOfTheLastActivationAlone(t *testing.T) {
+	w := newWorld(t)
+	var bad atomic.Bool
+	var asked atomic.Int32
+	w.ask = func(units.HealthCheck) (bool, string) { asked.Add(1); return !bad.Load(), "no" }
+	h := &hardOfHearing{open: make(chan struct{}), wake: make(chan struct{}, 1)}
+	open := sync.OnceFunc(func() { close(h.open) })
+	t.Cleanup(open)
+	w.wrap = func(s supervisor.Systemd) supervisor.Systemd {
+		h.Systemd = s
+		go h.pass(w.t.Context())
+		return h
+	}
+	d := w.boot()
+	d.define(healthy("web", probed, "unhealthy_restarts", 1))
+	d.start("web")
+	d.awaitHealth("web", units.HealthHealthy)
+	bad.Store(true)
+	d.awaitReport(1, "unhealthy-restart core/web")
+	for n := asked.Load(); asked.Load() < n+5; time.Sleep(time.Millisecond) { // by the probe of what was there before
+	}
+	d.expect("not-registered core/hero_db", "unhealthy-restart core/web")
+	open()
+	d.awaitReport(1, "unhealthy-restarts-spent core/web")
+	for n := asked.Load(); asked.Load() < n+5; time.Sleep(time.Millisecond) { // however often it fails
+	}
+	d.expect("not-registered core/hero_db", "unhealthy-restart core/web", "unhealthy-restarts-spent core/web")
 }
 
 // Somebody stops it at the very moment at which it is found unhealthy.

@@ -341,6 +341,13 @@ func (h *history) setBooting(names []string) {
 	}
 }
 
+// notBooting takes back that the boot starts a unit.
+func (h *history) notBooting(unit string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.booting, unit)
+}
+
 // isBooting says that the boot has started the unit, and that no activation of
 // it was seen since.
 func (h *history) isBooting(unit string) bool {

@@ -81,6 +81,11 @@ func TestStartOfWhatHasAProbe(t *testing.T) {
 	if web, want := d.status("web"), "waits for core/db, waiting for redis://127.0.0.1:6379: LOADING"; web.State != units.StateActivating || web.Reason != want {
 		t.Errorf("web is %s (%s) before db is ready, want activating (%s)", web.State, web.Reason, want)
 	}
+	// Any program may say anything, and anybody may read it.
+	w.pid1.Say(db, "loading\x1b[2J\nand so on")
+	d.awaitReason("db", "not ready yet (start-post), loading?[2J")
+	w.pid1.Say(db, strings.Repeat("x", 5000))
+	d.awaitReason("db", "not ready yet (start-post), "+strings.Repeat("x", 1000)+"…")
 	w.pid1.Ready(db)
 	if job, err = d.WaitReady(t.Context(), job.ID); err != nil || job.Phase != units.PhaseRunning {
 		t.Errorf("the start of web ends in %+v, %v", job, err)

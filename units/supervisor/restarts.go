@@ -403,9 +403,9 @@ func requiredUnits(service units.Service, i int) []string {
 func (s *Supervisor) intends(unit string) string {
 	switch e := s.restarts.get(unit); {
 	case e.job == plan.JobDependency:
-		return "; hero_proc starts it once that is up"
+		return "hero_proc starts it once that is up"
 	case e.noted && !e.due.IsZero():
-		return "; hero_proc starts it again at " + e.due.UTC().Format(time.RFC3339)
+		return "hero_proc starts it again at " + e.due.UTC().Format(time.RFC3339)
 	default:
 		return ""
 	}

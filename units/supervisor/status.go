@@ -126,6 +126,9 @@ func (s *Supervisor) readStatus(ctx context.Context, id units.ID) (units.Status,
 	return s.status(g, id, loaded, s.said(ctx, slices.Collect(maps.Values(loaded))...)), nil
 }
 
+// maxSaid bounds what a unit says of itself, in bytes: any program may.
+const maxSaid = 1000
+
 // said is what those of the units that may have something to explain say of
 // themselves. Without it a state reads less well, and is as true.
 func (s *Supervisor) said(ctx context.Context, us ...units.Unit) plan.Said {
@@ -135,7 +138,7 @@ func (s *Supervisor) said(ctx context.Context, us ...units.Unit) plan.Said {
 			continue
 		}
 		if text, err := s.Systemd.StatusText(ctx, u.Name); err == nil {
-			said[u.Name] = text
+			said[u.Name] = units.Line(text, maxSaid)
 		}
 	}
 	return said
@@ -199,7 +202,9 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	}
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
 	if reading.State == units.StateFailed || reading.State == units.StateBlocked && len(down) > 0 {
-		st.Reason += s.intends(st.Unit.Name)
+		if st.Intends = s.intends(st.Unit.Name); st.Intends != "" {
+			st.Reason += "; " + st.Intends
+		}
 	}
 	return st
 }

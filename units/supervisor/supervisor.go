@@ -354,9 +354,10 @@ func (s *Supervisor) forgetGone() {
 }
 
 // problem is why the service can't be started: found in its definition, or
-// told by systemd when it was loaded.
+// told by systemd when it, or what it requires, was loaded.
 func (s *Supervisor) problem(id units.ID) *plan.Problem {
-	if p, ok := s.graph.Load().Problem(id); ok {
+	g := s.graph.Load()
+	if p, ok := g.Problem(id); ok {
 		return &p
 	}
 	s.mu.Lock()
@@ -364,5 +365,5 @@ func (s *Supervisor) problem(id units.ID) *plan.Problem {
 	if p, ok := s.refused[id]; ok {
 		return &p
 	}
-	return nil
+	return g.Behind(id, s.refused)
 }

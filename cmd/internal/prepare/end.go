@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,11 +60,7 @@ func endProcessOf(ctx context.Context, pid int, w what) (signal string, err erro
 		return "itself", nil
 	}
 	defer func() { _ = process.Release() }()
-	still := false
-	for _, h := range w.who() {
-		still = still || h.pid == pid
-	}
-	if !still {
+	if !slices.ContainsFunc(holders(w.inodes), func(h holder) bool { return h.pid == pid }) {
 		return "itself", nil
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {

@@ -1,8 +1,11 @@
 package prepare
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -18,5 +21,42 @@ func TestTheServicesPathIsNotUsed(t *testing.T) {
 	_ = stopUnit(t.Context(), "hero-none-none.service") // there is none
 	if _, err := os.Stat(marker); err == nil {
 		t.Error("a systemctl from the service's PATH was executed")
+	}
+}
+
+// A socket that was handed on tells of who has listened on it, which may be
+// anybody by now: it is named, and never ended.
+func TestWhoHasOnlyListenedIsNotEnded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	l := listen(t, "unix", path).(*net.UnixListener)
+	l.SetUnlinkOnClose(false)
+	file, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// While it is on its way, no process has it open.
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range ends {
+		defer func() { _ = syscall.Close(fd) }()
+	}
+	if err := syscall.Sendmsg(ends[0], []byte{0}, syscall.UnixRights(int(file.Fd())), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	_ = file.Close()
+
+	us := ourselves()
+	us.unsure = true
+	c := callMain(t, "--unit="+unit, "--socket="+path, "--kill-others")
+	want := "socket " + path + " is held by " + us.String() + ", which kill_others does not end: it may have handed it on, or be another one by now; " + us.remedy()
+	if c.exit != 1 || !strings.Contains(c.stderr, "not started: "+want) {
+		t.Errorf("got %+v, want %s", c, want)
+	}
+	if signal, err := endProcessOf(t.Context(), us.pid, what{known: us.pid}); err != nil || signal != "itself" {
+		t.Errorf("ended by %s, %v", signal, err)
 	}
 }

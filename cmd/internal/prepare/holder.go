@@ -3,6 +3,7 @@ package prepare
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,6 +18,9 @@ type holder struct {
 	pid     int // 0 is nobody that can be seen from here
 	program string
 	unit    string // "" for none
+	// unsure says that only the socket tells of it: its PID is that of whoever
+	// has called listen, which may have ended, and be another one's by now.
+	unsure bool
 }
 
 func (h holder) String() string {
@@ -35,6 +39,8 @@ func (h holder) remedy() string {
 	switch {
 	case h.pid == 0:
 		return "look for it with: ss -lnpx; ss -lnpt"
+	case h.unsure:
+		return fmt.Sprintf("that is who has listened on it, and nobody is seen to have it open; look at it with: ps -fp %d", h.pid)
 	case h.pid == 1:
 		return "it is a socket unit's, to be found with: systemctl list-sockets"
 	case h.stoppable():
@@ -87,7 +93,7 @@ func look(pid int) holder {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
 	cgroup, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-	return holder{pid, printable(string(comm)), unitOf(string(cgroup))}
+	return holder{pid: pid, program: printable(string(comm)), unit: unitOf(string(cgroup))}
 }
 
 // printable is a program's name, which it can choose, on one line.
@@ -134,8 +140,29 @@ const (
 	endProcess ending = "process"
 )
 
-// essential are units that nothing goes on without.
-var essential = []string{"hero_proc.service", "dbus.service", "dbus-broker.service", "init.scope"}
+// essential are units that the system does not go on without, or whose end locks
+// out whoever looks after it, as path.Match has them. Their socket units have
+// systemd itself for the holder.
+var essential = []string{
+	"init.scope", "systemd-*", // journald, logind, networkd, resolved, udevd, …
+	"hero_proc.service", "dbus.service", "dbus-broker.service", "polkit.service",
+	"ssh.service", "ssh@*.service", "sshd.service", "sshd@*.service", "sshd-*.service", "dropbear.service", "dropbear@*.service",
+	"getty@*.service", "serial-getty@*.service", "container-getty@*.service", "console-getty.service", "getty-static.service",
+	"emergency.service", "rescue.service", "debug-shell.service",
+	"NetworkManager.service", "networking.service", "network.service", "ifup@*.service", "connman.service", "iwd.service",
+	"wpa_supplicant.service", "wpa_supplicant@*.service", "dhcpcd.service", "dhcpcd@*.service",
+	"tailscaled.service", "zerotier-one.service", "openvpn*.service", "wg-quick@*.service", "mycelium.service",
+}
+
+// isEssential says that a holder is one of those. A session of sshd, which holds
+// the ports that are forwarded, and the manager of a user's units take all down
+// that somebody has there, in whatever unit they are.
+func isEssential(h holder) bool {
+	return slices.Contains([]string{"sshd", "sshd-session", "sshd-auth", "dropbear", "systemd"}, h.program) || slices.ContainsFunc(essential, func(pattern string) bool {
+		match, _ := path.Match(pattern, h.unit)
+		return match
+	})
+}
 
 // decideEnd says how a holder is ended that kill_others means, or why it is not.
 func decideEnd(h holder, own string) (ending, string) {
@@ -144,8 +171,10 @@ func decideEnd(h holder, own string) (ending, string) {
 		return endNot, "it can't be seen"
 	case h.pid == 1:
 		return endNot, "it is systemd itself"
-	case slices.Contains(essential, h.unit), strings.HasPrefix(h.unit, "systemd-"):
-		return endNot, "the system needs it"
+	case h.unsure:
+		return endNot, "it may have handed it on, or be another one by now"
+	case isEssential(h):
+		return endNot, "the system, or whoever looks after it, needs it"
 	case h.unit != own && h.stoppable():
 		return endUnit, ""
 	default:
@@ -167,7 +196,9 @@ func (w what) who() []holder {
 		return found
 	}
 	if w.known > 0 {
-		return []holder{look(w.known)}
+		h := look(w.known)
+		h.unsure = true
+		return []holder{h}
 	}
 	return []holder{{}}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -124,28 +125,50 @@ func TestUnitOf(t *testing.T) {
 func TestDecideEnd(t *testing.T) {
 	t.Parallel()
 	const own = "hero-core-web.service"
+	const needed = "the system, or whoever looks after it, needs it"
 	for _, tt := range []struct {
 		name string
 		h    holder
 		want ending
 		why  string
 	}{
-		{"a service", holder{12, "x", "redis.service"}, endUnit, ""},
-		{"a service of hero_proc's", holder{12, "x", "hero-core-other.service"}, endUnit, ""},
-		{"what the unit itself has left", holder{12, "x", own}, endProcess, ""},
-		{"no unit", holder{12, "x", ""}, endProcess, ""},
-		{"a session", holder{12, "x", "session-3.scope"}, endProcess, ""},
-		{"a user's manager", holder{12, "x", "user@1000.service"}, endProcess, ""},
-		{"systemd", holder{1, "systemd", "init.scope"}, endNot, "it is systemd itself"},
-		{"beside systemd", holder{12, "x", "init.scope"}, endNot, "the system needs it"},
-		{"hero_proc", holder{12, "x", "hero_proc.service"}, endNot, "the system needs it"},
-		{"the bus", holder{12, "x", "dbus.service"}, endNot, "the system needs it"},
-		{"the other bus", holder{12, "x", "dbus-broker.service"}, endNot, "the system needs it"},
-		{"a part of systemd", holder{12, "x", "systemd-resolved.service"}, endNot, "the system needs it"},
+		{"a service", holder{pid: 12, program: "x", unit: "redis.service"}, endUnit, ""},
+		{"a service of hero_proc's", holder{pid: 12, program: "x", unit: "hero-core-other.service"}, endUnit, ""},
+		{"what the unit itself has left", holder{pid: 12, program: "x", unit: own}, endProcess, ""},
+		{"no unit", holder{pid: 12, program: "x", unit: ""}, endProcess, ""},
+		{"a session", holder{pid: 12, program: "x", unit: "session-3.scope"}, endProcess, ""},
+		{"a user's manager", holder{pid: 12, program: "x", unit: "user@1000.service"}, endProcess, ""},
+		{"systemd", holder{pid: 1, program: "systemd", unit: "init.scope"}, endNot, "it is systemd itself"},
+		{"beside systemd", holder{pid: 12, program: "x", unit: "init.scope"}, endNot, needed},
+		{"hero_proc", holder{pid: 12, program: "x", unit: "hero_proc.service"}, endNot, needed},
+		{"the bus", holder{pid: 12, program: "x", unit: "dbus.service"}, endNot, needed},
+		{"the other bus", holder{pid: 12, program: "x", unit: "dbus-broker.service"}, endNot, needed},
+		{"a part of systemd", holder{pid: 12, program: "x", unit: "systemd-resolved.service"}, endNot, needed},
+		{"sshd that was started by hand", holder{pid: 12, program: "sshd", unit: ""}, endNot, needed},
+		{"a port that somebody forwards", holder{pid: 12, program: "sshd-session", unit: "session-3.scope"}, endNot, needed},
+		{"a socket unit of a user's", holder{pid: 12, program: "systemd", unit: "user@1000.service"}, endNot, needed},
+		{"a service that is called a bit like sshd", holder{pid: 12, program: "x", unit: "sshdx.service"}, endUnit, ""},
+		{"a service that is called a bit like systemd", holder{pid: 12, program: "x", unit: "systemdx.service"}, endUnit, ""},
+		{"who has listened once", holder{pid: 12, program: "x", unit: "redis.service", unsure: true}, endNot, "it may have handed it on, or be another one by now"},
 		{"nobody that can be seen", holder{}, endNot, "it can't be seen"},
 	} {
 		if got, why := decideEnd(tt.h, own); got != tt.want || why != tt.why {
 			t.Errorf("%s: it is ended by %q (%q), want %q (%q)", tt.name, got, why, tt.want, tt.why)
+		}
+	}
+	for _, unit := range []string{
+		"ssh.service", "ssh@3-10.0.0.1:22-10.0.0.2:4711.service", "sshd.service", "sshd@0.service", "sshd-unix-local@0.service", "dropbear.service",
+		"systemd-logind.service", "systemd-journald.service", "systemd-networkd.service", "systemd-resolved.service", "systemd-udevd.service",
+		"polkit.service", "getty@tty1.service", "serial-getty@ttyS0.service", "container-getty@1.service", "console-getty.service", "rescue.service",
+		"NetworkManager.service", "networking.service", "ifup@eth0.service", "wpa_supplicant.service", "dhcpcd.service", "tailscaled.service", "openvpn-client@office.service",
+	} {
+		if got, why := decideEnd(holder{pid: 12, program: "x", unit: unit}, own); got != endNot || why != needed {
+			t.Errorf("%s is ended by %q (%q), want that to be refused", unit, got, why)
+		}
+	}
+	for _, pattern := range essential {
+		if _, err := path.Match(pattern, "x"); err != nil {
+			t.Errorf("%s is no pattern: %v", pattern, err)
 		}
 	}
 }
@@ -156,10 +179,11 @@ func TestHolderInWords(t *testing.T) {
 		h            holder
 		says, remedy string
 	}{
-		{holder{812, "redis-server", "redis.service"}, "redis-server (PID 812, unit redis.service)", "stop it with: systemctl stop redis.service"},
-		{holder{812, "python3", "session-3.scope"}, "python3 (PID 812, unit session-3.scope)", "end it with: kill 812"},
-		{holder{812, "python3", ""}, "python3 (PID 812)", "end it with: kill 812"},
-		{holder{1, "systemd", "init.scope"}, "systemd (PID 1, unit init.scope)", "it is a socket unit's, to be found with: systemctl list-sockets"},
+		{holder{pid: 812, program: "redis-server", unit: "redis.service"}, "redis-server (PID 812, unit redis.service)", "stop it with: systemctl stop redis.service"},
+		{holder{pid: 812, program: "python3", unit: "session-3.scope"}, "python3 (PID 812, unit session-3.scope)", "end it with: kill 812"},
+		{holder{pid: 812, program: "python3", unit: ""}, "python3 (PID 812)", "end it with: kill 812"},
+		{holder{pid: 1, program: "systemd", unit: "init.scope"}, "systemd (PID 1, unit init.scope)", "it is a socket unit's, to be found with: systemctl list-sockets"},
+		{holder{pid: 812, program: "x", unit: "x.service", unsure: true}, "x (PID 812, unit x.service)", "that is who has listened on it, and nobody is seen to have it open; look at it with: ps -fp 812"},
 		{holder{}, "a process that can't be seen from here", "look for it with: ss -lnpx; ss -lnpt"},
 	} {
 		if tt.h.String() != tt.says || tt.h.remedy() != tt.remedy || !strings.HasSuffix(tt.remedy, ": "+tt.h.command()) {
