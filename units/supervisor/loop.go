@@ -38,6 +38,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Notify("READY=1\nSTATUS=" + summary)
 	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
 
+	close(s.up)
 	s.tasks.Go(func() { s.watchHealth(s.life) })
 	s.tasks.Go(s.keepStore)
 	interval := upkeep

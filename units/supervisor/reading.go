@@ -119,23 +119,3 @@ func (s *Supervisor) readMarked(ctx context.Context, names []string) (read, seen
 	gone, err := s.readAll(ctx, slices.Sorted(maps.Keys(marked)))
 	return append(read, gone...), append(seen, gone...), err
 }
-
-// pinLater pins what runs, all of it together. Nothing waits for it: a unit that
-// runs stays loaded by itself.
-func (s *Supervisor) pinLater(names []string) {
-	if len(names) == 0 {
-		return
-	}
-	s.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(s.life, resyncTimeout)
-		defer cancel()
-		unlock, err := s.lock(ctx)
-		if err == nil {
-			defer unlock()
-			err = s.Systemd.PinAll(ctx, names)
-		}
-		if err != nil && s.life.Err() == nil {
-			s.Logger.Warn("cannot pin the units that run, ignoring: they are loaded again when the connection to systemd is lost and comes back", "error", err)
-		}
-	})
-}

@@ -187,6 +187,7 @@ type Supervisor struct {
 	touched  *touched
 	checks   *checks
 	ready    atomic.Bool
+	up       chan struct{} // is closed once it is ready
 	restarts *restarts
 	runs     openRuns
 	// reported says that something was since the last flush.
@@ -255,6 +256,7 @@ func New(o Options) *Supervisor {
 		asked:   map[units.ID]uint64{},
 		stops:   map[units.ID]chan struct{}{},
 		control: make(chan struct{}, 1), lookBackDue: make(chan struct{}, 1),
+		up: make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.touched, s.checks = newTouched(), newChecks()
