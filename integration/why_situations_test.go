@@ -194,8 +194,10 @@ func TestWhyOfWhatRequiresAMaskedUnit(t *testing.T) {
 		t.Errorf("start exits with %d: %s", r.Exit, r.Stderr)
 	}
 	// One of many is no reason to keep the others down, and what to do mends it.
-	g.active("hero-core-other.service")
+	g.up("hero-core-other.service")
 	g.sh("systemctl unmask hero-core-masked.service; systemctl restart hero_proc")
-	g.active("hero-core-masked.service", "hero-core-needy.service", "hero-core-needier.service", "hero-core-other.service")
+	for _, name := range []string{"masked", "needy", "needier", "other"} {
+		g.up("hero-core-" + name + ".service")
+	}
 	g.wantWhy("needier", "masked-no-more")
 }

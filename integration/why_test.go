@@ -109,7 +109,7 @@ func TestWhyOfWhatCannotStart(t *testing.T) {
 	g.set("y", sleeper, "--after", "x")
 	g.set("z", sleeper, "--requires", "x")
 	g.set("masked", sleeper)
-	g.set("needy", sleeper, "--requires", "masked", "--status", "stop")
+	g.set("needy", sleeper, "--requires", "night", "--status", "stop")
 	g.set("dropin", sleeper)
 	g.set("template", sleeper, "--status", "spec")
 	g.set("day", sleeper)

@@ -95,8 +95,8 @@ type Status struct {
 	// not plain. Remedy are the commands that mend it, where there are any.
 	Reason string
 	Remedy string
-	// Intends is the part of Reason that says what hero_proc will do about it
-	// by itself; "" is nothing.
+	// Intends is what hero_proc will do about it by itself, with which Reason
+	// ends where there is one; "" is nothing.
 	Intends string
 	// Stale says that a unit runs with an older definition than the store
 	// has; a restart brings the new one.

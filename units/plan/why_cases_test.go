@@ -167,6 +167,19 @@ var whyCases = []whyCase{
 		remedy: "journalctl\nhero_proc service start core/b",
 	},
 	{
+		name: "started as soon as what it requires is, which is then started itself", services: []units.Service{svc("a", requires("b")), svc("b", requires("c")), svc("c")},
+		states: map[string]units.Status{
+			"a": is(units.StateInactive, "inactive", "dead", "", func(st *units.Status) { st.Intends = "hero_proc starts it once that is up" }), "b": blocked, "c": unwell,
+		},
+		jobs: map[string]units.Job{"a": whyJob(units.PhaseFailed, "", "dependency")},
+		want: []string{
+			"0  a: is not started: what it requires is not up; hero_proc starts it once that is up | ",
+			"1 requires b: can't be started: what it requires is not up | it is blocked",
+			"2 requires c: has failed | systemd's result is exit-code (exited with status 3) | root | f",
+		},
+		remedy: "journalctl\nhero_proc service start core/c",
+	},
+	{
 		name: "left down when what it requires is up", services: []units.Service{svc("a", requires("b"), func(s *units.Service) { s.StayDown = true }), svc("b")},
 		states: map[string]units.Status{"a": blocked, "b": unwell},
 		want: []string{

@@ -87,7 +87,7 @@ func (w *walk) link(id units.ID, causes []Suspect) units.Link {
 
 // comesBack says that hero_proc starts the service as soon as what it requires is up.
 func (w *walk) comesBack(st units.Status) bool {
-	return st.State == units.StateBlocked && st.Intends != ""
+	return (st.State == units.StateBlocked || st.State == units.StateInactive) && st.Intends != ""
 }
 
 // unhealthy is the first action whose probe fails, and its unit.
@@ -228,6 +228,9 @@ func (w *walk) inactive(l *units.Link, st units.Status, causes []Suspect) {
 		return
 	case len(causes) > 0:
 		l.What = "is not started: what it requires is not up"
+		if w.comesBack(st) {
+			l.What += "; " + st.Intends
+		}
 		return
 	case st.Reason != "": // systemd has no such unit
 		l.What = "is not running"

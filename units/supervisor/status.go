@@ -201,10 +201,13 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 		reading = queued
 	}
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
-	if reading.State == units.StateFailed || reading.State == units.StateBlocked && len(down) > 0 {
+	switch {
+	case reading.State == units.StateFailed, reading.State == units.StateBlocked && len(down) > 0:
 		if st.Intends = s.intends(st.Unit.Name); st.Intends != "" {
 			st.Reason += "; " + st.Intends
 		}
+	case reading.State == units.StateInactive && !s.restarts.isHalted(id):
+		st.Intends = s.intends(st.Unit.Name)
 	}
 	return st
 }
