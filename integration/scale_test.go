@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,9 @@ func TestManyServices(t *testing.T) {
 		t.Fatalf("cannot build the benchmark: %v\n%s", err, out)
 	}
 	g := boot(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
+	g.ctx = ctx
 	g.must(g.CopyIn(g.ctx, binary, "/usr/local/bin/bench"))
 	one, _ := g.measured("api,cli", manyServices/times)
 	many, beside := g.measured("burst,api,cli", manyServices)

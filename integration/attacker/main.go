@@ -28,14 +28,14 @@ func main() {
 	length := flag.Duration("for", 5*time.Second, "how long to go on")
 	flood := flag.Int("flood", 0, "do nothing but calls from that many connections, 32 at a time each")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), *length)
-	defer cancel()
 	t := &tally{Answers: map[string]int{}}
 	a, err := prepare(t)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "attacker:", err)
 		os.Exit(1)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), *length)
+	defer cancel()
 	attacks := a.attacks()
 	if *flood > 0 {
 		attacks = map[string]func(context.Context) error{}

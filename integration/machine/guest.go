@@ -136,7 +136,8 @@ func (m *Machine) Report(ctx context.Context, units ...string) string {
 	var b strings.Builder
 	for _, args := range [][]string{
 		{"systemctl", "list-units", "--failed", "--plain", "--no-legend"},
-		append([]string{"systemctl", "status", "--no-pager", "--full", "--lines=0", "--"}, units...),
+		// There may be thousands of units.
+		append([]string{"sh", "-c", `systemctl status --no-pager --full --lines=0 -- "$@" | head -n 400`, "status"}, units...),
 		// What the bus refused may be thousands of lines.
 		{"sh", "-c", "journalctl --boot --no-pager --output=short-precise --lines=5000 | grep -v 'Rejected send message' | tail -n 60 | cut -c 1-300"},
 	} {
