@@ -62,6 +62,12 @@ func cost(ctx context.Context, b *bench) error {
 
 // idling is what a daemon does that has nothing to do.
 func (b *bench) idling(ctx context.Context, n int) error {
+	// What a start leaves for later is done within its first minute.
+	select {
+	case <-time.After(b.idle):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	cpu, switches, err := b.used(ctx, b.idle)
 	if err != nil {
 		return err

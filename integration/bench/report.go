@@ -155,7 +155,7 @@ func (r row) met() string {
 	}
 }
 
-var columns = []string{"what", "way", "median", "from–to", "ratio", "aim", "met"}
+var columns = []string{"what", "way", "median", "range", "ratio", "aim", "met"}
 
 func (r row) cells() []string {
 	return []string{r.What, r.Way, r.figure(), r.spread(), r.ratio(), r.Aim, r.met()}
