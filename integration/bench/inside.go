@@ -72,7 +72,10 @@ func measure(ctx context.Context, s settings) error {
 func (b *bench) forget() {
 	for {
 		select {
-		case <-b.signals:
+		case _, ok := <-b.signals:
+			if !ok {
+				return // what waits next says so
+			}
 		default:
 			return
 		}
@@ -85,7 +88,10 @@ func (b *bench) signal(ctx context.Context, member string) ([]any, error) {
 	defer cancel()
 	for {
 		select {
-		case s := <-b.signals:
+		case s, ok := <-b.signals:
+			if !ok {
+				return nil, errors.New("the connection to the bus broke")
+			}
 			if strings.HasSuffix(s.Name, "."+member) {
 				return s.Body, nil
 			}
