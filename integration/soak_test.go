@@ -117,6 +117,7 @@ func TestSoak(t *testing.T) {
 		both.Go(func() { g.attack(nil, "-for", turn) })
 		both.Go(func() { g.attack(asNobody, "-for", turn) })
 		both.Wait()
+		g.set("prey", sleeper, "--now")
 		g.floodBeside(length / soakRounds / 3)
 		g.quiet()
 		after = g.size(pid)
