@@ -123,13 +123,9 @@ func TestPasswordOfAProbe(t *testing.T) {
 		{"missing", "redis://127.0.0.1:7000: it wants a password (NOAUTH); name its credential by ready_credential or health_credential", []string{"--ready-credential", ""}},
 	} {
 		g.set("safe", "redis-server /etc/safe.conf", tc.flags...)
-		before := time.Now()
 		r := g.run("hero_proc", "service", "start", "safe")
 		if r.Exit != 1 || !strings.Contains(r.Stderr, "not ready: "+tc.says) {
 			t.Errorf("with a password that is %s, start exits with %d: %s", tc.name, r.Exit, r.Stderr)
-		}
-		if took := time.Since(before); took > 10*time.Second {
-			t.Errorf("with a password that is %s, start took %s", tc.name, took)
 		}
 		nowhere("when it is " + tc.name)
 	}
@@ -155,9 +151,6 @@ func TestProbeEndsWithItsProgram(t *testing.T) {
 		}
 		if got := g.said(unit); got != said {
 			t.Errorf("the unit says %q, want %q", got, said)
-		}
-		if took := g.usec(unit, "InactiveEnterTimestampMonotonic") - g.usec(unit, "ExecMainExitTimestampMonotonic"); took > 5*time.Second {
-			t.Errorf("the prober went on for %s", took)
 		}
 	}
 	start()
