@@ -210,7 +210,7 @@ var supervisor *exec.Cmd
 
 func writeSupervisor(ctx context.Context, b *bench, n int) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=/run/bench-supervisor.pid\nminfds=%d\nminprocs=%d\n", 10*n+1024, 10*n+1024)
+	fmt.Fprintf(&text, "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=/run/bench-supervisor.pid\nminfds=%d\nminprocs=%d\n", 4*n+1024, 4*n+1024)
 	for i := range n {
 		fmt.Fprintf(&text, "[program:web%d]\ncommand=/usr/bin/sleep infinity\nstartsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n", i)
 	}
