@@ -30,7 +30,7 @@ var rules = []struct {
 	{pkg: "cmd/hero_proc", may: []string{"cmd/internal/cli"}, why: "main calls, prints, exits"},
 	{pkg: "units/probe", may: []string{"units", "units/probe/probetest"}, why: "it asks, and knows nobody"},
 	{pkg: "cmd/internal/probe", may: []string{"units", "units/probe"}, why: "it asks, and starts in no time"},
-	{pkg: "cmd/internal/prepare", may: []string{"units", "cmd/internal/notes"}, why: "it looks, and starts in no time"},
+	{pkg: "cmd/internal/prepare", may: []string{"units", "cmd/internal/notes"}, others: []string{"github.com/mdlayher/netlink", "golang.org/x/sys/unix"}, why: "it looks, and starts in no time"},
 	{pkg: "cmd/internal/notes", may: []string{"units"}, why: "it is between the prober and the daemon"},
 	{pkg: "cmd/hero_proc_probe", may: []string{"cmd/internal/probe", "cmd/internal/prepare", "cmd/internal/notes"}, others: []string{"github.com/coreos/go-systemd/v22/daemon"}, why: "main calls, prints, exits"},
 	{pkg: "cmd/hero_proc_server", may: []string{"cmd/internal/daemon"}, why: "main calls, prints, exits"},

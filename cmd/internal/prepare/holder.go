@@ -188,6 +188,8 @@ type what struct {
 	code   units.EventCode
 	inodes []uint64
 	known  int // the PID of who has it, where inodes don't lead to anybody; 0 for none
+	// blind is why the kernel does not say which sockets it is.
+	blind error
 }
 
 // who has it.

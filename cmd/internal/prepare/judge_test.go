@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -211,42 +210,26 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	socket, file, link := mode(fs.ModeSocket), mode(0), mode(fs.ModeSymlink)
 	for _, tt := range []struct {
-		name  string
-		info  fs.FileInfo
-		stat  error
-		conn  error
-		known bool
-		want  finding
+		name string
+		info fs.FileInfo
+		stat error
+		conn error
+		want finding
 	}{
-		{"nothing", nil, fs.ErrNotExist, nil, false, nothing},
-		{"nobody has it", socket, nil, syscall.ECONNREFUSED, false, stale},
-		{"it is bound, and nobody listens", socket, nil, syscall.ECONNREFUSED, true, live},
-		{"it answers", socket, nil, nil, true, live},
-		{"it answers from another network", socket, nil, nil, false, live},
-		{"it has no time", socket, nil, syscall.EAGAIN, true, live},
-		{"it is of another type", socket, nil, syscall.EPROTOTYPE, false, live},
-		{"it goes as it is looked at", socket, nil, syscall.ENOENT, false, nothing},
-		{"anything else", socket, nil, errors.New("?"), false, live},
-		{"a file", file, nil, nil, false, other},
-		{"a link, also to a socket", link, nil, nil, false, other},
-		{"what can't be looked at", nil, syscall.EIO, nil, false, live},
+		{"nothing", nil, fs.ErrNotExist, nil, nothing},
+		{"nobody has it", socket, nil, syscall.ECONNREFUSED, stale},
+		{"it takes datagrams", socket, nil, nil, live},
+		{"it takes connections, or is to", socket, nil, syscall.EPROTOTYPE, live},
+		{"it takes datagrams from one alone", socket, nil, syscall.EPERM, live},
+		{"it is not for us", socket, nil, syscall.EACCES, live},
+		{"it goes as it is looked at", socket, nil, syscall.ENOENT, nothing},
+		{"anything else", socket, nil, errors.New("?"), live},
+		{"a file", file, nil, nil, other},
+		{"a link, also to a socket", link, nil, nil, other},
+		{"what can't be looked at", nil, syscall.EIO, nil, live},
 	} {
-		if got := judge(tt.info, tt.stat, tt.conn, tt.known); got != tt.want {
+		if got := judge(tt.info, tt.stat, tt.conn); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
-	}
-}
-
-func TestBound(t *testing.T) {
-	t.Parallel()
-	const unix = `Num       RefCount Protocol Flags    Type St Inode Path
-00000000: 00000002 00000000 00010000 0001 01 17 /run/a b
-00000000: 00000003 00000000 00000000 0001 03 18 /run/a b
-00000000: 00000002 00000000 00010000 0001 01 19 @abstract
-00000000: 00000003 00000000 00000000 0001 03 20
-`
-	got, err := bound(strings.NewReader(unix))
-	if want := map[string][]uint64{"/run/a b": {17, 18}}; err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("bound are %v, %v; want %v", got, err, want)
 	}
 }

@@ -147,6 +147,9 @@ func (r *run) free(ctx context.Context, look func() (*what, error)) error {
 		}
 		h := w.who()[0]
 		refusal := fmt.Sprintf("%s is held by %s", w.words, h)
+		if w.blind != nil {
+			refusal += fmt.Sprintf(" (whose it is can't be asked for: %v)", w.blind)
+		}
 		how := endNot
 		if r.killOthers {
 			var not string

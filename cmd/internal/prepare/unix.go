@@ -1,40 +1,16 @@
 package prepare
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
-
-// bound are the sockets that have names: proc(5), /proc/net/unix.
-func bound(r io.Reader) (map[string][]uint64, error) {
-	all := map[string][]uint64{}
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<16)
-	for lines.Scan() {
-		// Num RefCount Protocol Flags Type St Inode Path
-		line := lines.Text()
-		f := strings.Fields(line)
-		if len(f) < 8 {
-			continue
-		}
-		inode, err := strconv.ParseUint(f[6], 10, 64)
-		_, path, ok := strings.Cut(line, " "+f[6]+" ")
-		if err == nil && ok && strings.HasPrefix(path, "/") {
-			all[path] = append(all[path], inode)
-		}
-	}
-	return all, lines.Err()
-}
 
 // finding is what is at a socket's path.
 type finding int
@@ -42,13 +18,15 @@ type finding int
 const (
 	nothing finding = iota
 	stale           // a socket that nobody has
-	live            // a socket that somebody has
+	live            // a socket that somebody has, or may have
 	other           // no socket at all
 )
 
-// judge says what is at a path, from what lstat says of it, how a connection to
-// it went, and whether the kernel knows a socket of that name.
-func judge(info fs.FileInfo, statErr, connErr error, known bool) finding {
+// judge says what is at a path, from what lstat says of it, and how a datagram
+// socket was connected to it: only an inode that no socket is bound to refuses
+// that, and none is ever bound to it later. One that is bound and of another
+// type is EPROTOTYPE, whether it listens or not. No server sees any of it.
+func judge(info fs.FileInfo, statErr, connErr error) finding {
 	switch {
 	case errors.Is(statErr, fs.ErrNotExist):
 		return nothing
@@ -56,37 +34,55 @@ func judge(info fs.FileInfo, statErr, connErr error, known bool) finding {
 		return live // it can't be known, and must not be removed
 	case info.Mode().Type() != fs.ModeSocket:
 		return other
-	case errors.Is(connErr, syscall.ECONNREFUSED) && !known:
+	case errors.Is(connErr, syscall.ECONNREFUSED):
 		return stale
 	case errors.Is(connErr, fs.ErrNotExist):
 		return nothing
 	}
-	return live // it answers, has no time to, is of another type, or does not listen yet
+	return live
 }
 
 // answerTimeout is how long a server may take to have a connection.
 const answerTimeout = 2 * time.Second
 
-// connect connects to a socket, and says who listens on it.
-func connect(ctx context.Context, path string) (pid int, err error) {
+// connect connects to a socket.
+func connect(ctx context.Context, network, path string) (*net.UnixConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
+	conn, err := d.DialContext(ctx, network, path)
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+// attach connects a datagram socket to whatever is bound there.
+func attach(ctx context.Context, path string) error {
+	conn, err := connect(ctx, "unixgram", path)
+	if err == nil {
+		_ = conn.Close() // nothing was said
+	}
+	return err
+}
+
+// listening is the PID of who listens there, if it accepts connections.
+func listening(ctx context.Context, path string) (pid int) {
+	conn, err := connect(ctx, "unix", path)
+	if err != nil {
+		return 0
 	}
 	defer func() { _ = conn.Close() }() // nothing was said
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, nil
+		return 0
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if peer, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
 			pid = int(peer.Pid)
 		}
 	})
-	return pid, nil
+	return pid
 }
 
 // oPath opens an inode, whatever it is, for its identity alone: open(2), O_PATH.
@@ -121,13 +117,18 @@ func examine(ctx context.Context, path string) (found finding, w what, err error
 		info, statErr = inode.Stat()
 	}
 	if statErr == nil && info.Mode().Type() == fs.ModeSocket {
-		w.known, connErr = connect(ctx, opened(fd))
-		if w.inodes, err = inodesOf(path, int(dir.Fd())); err != nil {
-			return nothing, w, err
-		}
+		connErr = attach(ctx, opened(fd))
 	}
-	found = judge(info, statErr, connErr, len(w.inodes) > 0)
-	if found == stale {
+	found = judge(info, statErr, connErr)
+	switch {
+	case found == live && statErr == nil:
+		w.known = listening(ctx, opened(fd))
+		at, err := placeOf(fd)
+		if err == nil {
+			w.inodes, err = bound(at)
+		}
+		w.blind = err
+	case found == stale:
 		err = root.Remove(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
@@ -138,22 +139,3 @@ func examine(ctx context.Context, path string) (found finding, w what, err error
 
 // opened is the path of what a descriptor has open: proc(5).
 func opened(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
-
-// inodesOf are the sockets of that name, however the path to it is written; dir
-// is its directory.
-func inodesOf(path string, dir int) ([]uint64, error) {
-	f, err := os.Open("/proc/net/unix")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	all, err := bound(f)
-	if err != nil {
-		return nil, err
-	}
-	inodes := all[path]
-	if real, err := os.Readlink(opened(dir)); err == nil && real != filepath.Dir(path) {
-		inodes = append(inodes, all[filepath.Join(real, filepath.Base(path))]...)
-	}
-	return inodes, nil
-}
