@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Times that a holder has to end: a unit as its own definition says, a process
@@ -17,7 +19,7 @@ import (
 const (
 	unitTime    = 30 * time.Second
 	processTime = 5 * time.Second
-	pollTime    = 20 * time.Millisecond
+	pollTime    = 100 * time.Millisecond // after which it is seen that we are to stop
 )
 
 // end ends a holder, and says in words what was done.
@@ -55,44 +57,45 @@ func stopUnit(ctx context.Context, unit string) error {
 // endProcessOf asks a process to end, and kills it if it does not. It must
 // still have what it is ended for: another one may have its PID by now.
 func endProcessOf(ctx context.Context, pid int, w what) (signal string, err error) {
-	process, err := os.FindProcess(pid) // a pidfd
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return "itself", nil
+		return "itself", unlessGone(pid, err)
 	}
-	defer func() { _ = process.Release() }()
+	process := os.NewFile(uintptr(fd), "pidfd")
+	defer func() { _ = process.Close() }() // nothing was written
 	if !slices.ContainsFunc(holders(w.inodes), func(h holder) bool { return h.pid == pid }) {
 		return "itself", nil
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if signal = "SIGTERM"; sig == syscall.SIGKILL {
-			signal = "SIGKILL"
+		signal = unix.SignalName(sig)
+		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
+			return signal, unlessGone(pid, err)
 		}
-		if err := process.Signal(sig); errors.Is(err, os.ErrProcessDone) {
-			return signal, nil
-		} else if err != nil {
-			return signal, fmt.Errorf("process %d can't be ended: %w", pid, err)
-		}
-		if gone(ctx, process) {
+		if gone(ctx, fd) {
 			return signal, nil
 		}
 	}
 	return signal, fmt.Errorf("process %d has not ended", pid)
 }
 
-// gone waits until the process has ended, for a while.
-func gone(ctx context.Context, process *os.Process) bool {
+// unlessGone is why a process can't be ended; nil if there is none any more.
+func unlessGone(pid int, err error) error {
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return fmt.Errorf("process %d can't be ended: %w", pid, err)
+}
+
+// gone waits until the process has ended, for a while: its pidfd can be read
+// then, also while nobody has waited for it.
+func gone(ctx context.Context, pidfd int) bool {
 	ctx, cancel := context.WithTimeout(ctx, processTime)
 	defer cancel()
-	tick := time.NewTicker(pollTime)
-	defer tick.Stop()
-	for {
-		if err := process.Signal(syscall.Signal(0)); errors.Is(err, os.ErrProcessDone) {
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
+	for ctx.Err() == nil {
+		poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		if n, err := unix.Poll(poll, int(pollTime.Milliseconds())); n > 0 || err != nil && !errors.Is(err, syscall.EINTR) {
+			return err == nil
 		}
 	}
+	return false
 }

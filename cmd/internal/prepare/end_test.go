@@ -3,6 +3,7 @@ package prepare
 import (
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -58,5 +59,28 @@ func TestWhoHasOnlyListenedIsNotEnded(t *testing.T) {
 	}
 	if signal, err := endProcessOf(t.Context(), us.pid, what{known: us.pid}); err != nil || signal != "itself" {
 		t.Errorf("ended by %s, %v", signal, err)
+	}
+}
+
+// A process has ended once it is a zombie, also while its parent has no time
+// for it.
+func TestAZombieHasEnded(t *testing.T) {
+	t.Parallel()
+	file, err := listen(t, "tcp", "127.0.0.1:0").(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("sleep", "infinity")
+	child.ExtraFiles = []*os.File{file}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = child.Process.Kill(); _ = child.Wait() }) // not before
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(int(file.Fd()), &stat); err != nil {
+		t.Fatal(err)
+	}
+	if signal, err := endProcessOf(t.Context(), child.Process.Pid, what{inodes: []uint64{stat.Ino}}); err != nil || signal != "SIGTERM" {
+		t.Errorf("ended by %s, %v; want SIGTERM", signal, err)
 	}
 }
