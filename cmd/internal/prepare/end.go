@@ -63,7 +63,7 @@ func endProcessOf(ctx context.Context, pid int, w what) (signal string, err erro
 	}
 	process := os.NewFile(uintptr(fd), "pidfd")
 	defer func() { _ = process.Close() }() // nothing was written
-	if !slices.ContainsFunc(holders(w.inodes), func(h holder) bool { return h.pid == pid }) {
+	if !slices.ContainsFunc(holders(w.inodes), func(h holder) bool { return h.pid == pid && !h.handed }) {
 		return "itself", nil
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {

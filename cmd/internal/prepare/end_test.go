@@ -84,3 +84,45 @@ func TestAZombieHasEnded(t *testing.T) {
 		t.Errorf("ended by %s, %v; want SIGTERM", signal, err)
 	}
 }
+
+// Anybody can call himself what he wants, and have a file of that name.
+func TestWhoCallsHimselfEssential(t *testing.T) {
+	t.Parallel()
+	start := func(name string, args ...string) holder {
+		t.Helper()
+		child := exec.Command(name, args...)
+		stdin, err := child.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = stdin.Close(); _ = child.Wait() })
+		if _, err := stdout.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return look(child.Process.Pid)
+	}
+	const rename = "printf sshd >/proc/$$/comm; echo; read end"
+	if h := start("/bin/sh", "-c", rename); h.program != "sshd" || h.image == "" || isEssential(h) {
+		t.Errorf("a shell that is called sshd is %+v", h)
+	}
+	file := filepath.Join(t.TempDir(), "sshd")
+	// Not by us: a child of another test may have it open for writing then.
+	if err := exec.Command("cp", "/bin/sh", file).Run(); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(file, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h := start(file, "-c", "echo; read end"); h.program != "sshd" || h.image != "" || isEssential(h) {
+		t.Errorf("a copy of a shell that is called sshd is %+v", h)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -15,9 +16,13 @@ import (
 
 // holder is who has a socket.
 type holder struct {
-	pid     int // 0 is nobody that can be seen from here
-	program string
+	pid     int    // 0 is nobody that can be seen from here
+	program string // what it calls itself
+	image   string // the name of the file that it runs, if that is root's
 	unit    string // "" for none
+	// handed says that the socket was made by another user, who may have handed
+	// it over as to have somebody else in the way.
+	handed bool
 	// unsure says that only the socket tells of it: its PID is that of whoever
 	// has called listen, which may have ended, and be another one's by now.
 	unsure bool
@@ -61,7 +66,8 @@ func (h holder) stoppable() bool {
 	return strings.HasSuffix(h.unit, ".service") && !strings.HasPrefix(h.unit, "user@")
 }
 
-// holders are the processes that have one of the sockets open, the oldest first.
+// holders are the processes that have one of the sockets open, the oldest first,
+// and those to which it may have been handed over last.
 func holders(inodes []uint64) []holder {
 	want := map[string]bool{}
 	for _, inode := range inodes {
@@ -70,22 +76,67 @@ func holders(inodes []uint64) []holder {
 	var found []holder
 	entries, _ := os.ReadDir("/proc") // without it there is nobody to be seen
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && has(pid, want) {
-			found = append(found, look(pid))
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if owners := has(pid, want); len(owners) > 0 {
+			h := look(pid)
+			status, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "status"))
+			h.handed = handedOver(owners, usersOf(string(status)))
+			found = append(found, h)
 		}
 	}
-	slices.SortFunc(found, func(a, b holder) int { return a.pid - b.pid })
+	slices.SortFunc(found, func(a, b holder) int {
+		if a.handed == b.handed {
+			return a.pid - b.pid
+		}
+		if b.handed {
+			return -1
+		}
+		return 1
+	})
 	return found
 }
 
-// has says that a process has one of those open.
-func has(pid int, sockets map[string]bool) bool {
+// has are the users who made those of the sockets that a process has open.
+func has(pid int, sockets map[string]bool) (owners []uint32) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
 	fds, _ := os.ReadDir(dir) // it may have ended, or be hidden from us
-	return slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
-		target, err := os.Readlink(filepath.Join(dir, fd.Name()))
-		return err == nil && sockets[target]
-	})
+	for _, fd := range fds {
+		name := filepath.Join(dir, fd.Name())
+		if target, err := os.Readlink(name); err != nil || !sockets[target] {
+			continue
+		}
+		var stat syscall.Stat_t
+		if err := syscall.Stat(name, &stat); err == nil {
+			owners = append(owners, stat.Uid)
+		}
+	}
+	return owners
+}
+
+// usersOf are the users that a process runs as, real, effective and saved: proc(5),
+// /proc/PID/status.
+func usersOf(status string) []uint32 {
+	var users []uint32
+	for line := range strings.Lines(status) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			for id := range strings.FieldsSeq(ids) {
+				if n, err := strconv.ParseUint(id, 10, 32); err == nil {
+					users = append(users, uint32(n))
+				}
+			}
+		}
+	}
+	return users
+}
+
+// handedOver says that a process with these users can't have made any of the
+// sockets. One that root has made is for others: a socket unit's, or that of who
+// has become another user since.
+func handedOver(owners, users []uint32) bool {
+	return !slices.ContainsFunc(owners, func(owner uint32) bool { return owner == 0 || slices.Contains(users, owner) })
 }
 
 // look is what /proc says of a process.
@@ -93,7 +144,18 @@ func look(pid int) holder {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
 	cgroup, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-	return holder{pid: pid, program: printable(string(comm)), unit: unitOf(string(cgroup))}
+	return holder{pid: pid, program: printable(string(comm)), image: imageOf(dir), unit: unitOf(string(cgroup))}
+}
+
+// imageOf is the name of the file that a process runs, "" unless that is root's.
+func imageOf(dir string) string {
+	exe := filepath.Join(dir, "exe")
+	file, err := os.Readlink(exe)
+	var stat syscall.Stat_t
+	if err != nil || syscall.Stat(exe, &stat) != nil || stat.Uid != 0 {
+		return ""
+	}
+	return strings.TrimSuffix(filepath.Base(file), " (deleted)") // as after an upgrade
 }
 
 // printable is a program's name, which it can choose, on one line.
@@ -156,9 +218,11 @@ var essential = []string{
 
 // isEssential says that a holder is one of those. A session of sshd, which holds
 // the ports that are forwarded, and the manager of a user's units take all down
-// that somebody has there, in whatever unit they are.
+// that somebody has there, in whatever unit they are: known by what they run, as
+// anybody can call himself sshd. (Who runs one of these himself has no more of it
+// than of a port that he has forwarded.)
 func isEssential(h holder) bool {
-	return slices.Contains([]string{"sshd", "sshd-session", "sshd-auth", "dropbear", "systemd"}, h.program) || slices.ContainsFunc(essential, func(pattern string) bool {
+	return slices.Contains([]string{"sshd", "sshd-session", "sshd-auth", "dropbear", "systemd"}, h.image) || slices.ContainsFunc(essential, func(pattern string) bool {
 		match, _ := path.Match(pattern, h.unit)
 		return match
 	})
@@ -175,6 +239,8 @@ func decideEnd(h holder, own string) (ending, string) {
 		return endNot, "it may have handed it on, or be another one by now"
 	case isEssential(h):
 		return endNot, "the system, or whoever looks after it, needs it"
+	case h.handed:
+		return endNot, "another user has made the socket, and may have handed it over"
 	case h.unit != own && h.stoppable():
 		return endUnit, ""
 	default:

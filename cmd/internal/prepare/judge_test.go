@@ -143,9 +143,12 @@ func TestDecideEnd(t *testing.T) {
 		{"the bus", holder{pid: 12, program: "x", unit: "dbus.service"}, endNot, needed},
 		{"the other bus", holder{pid: 12, program: "x", unit: "dbus-broker.service"}, endNot, needed},
 		{"a part of systemd", holder{pid: 12, program: "x", unit: "systemd-resolved.service"}, endNot, needed},
-		{"sshd that was started by hand", holder{pid: 12, program: "sshd", unit: ""}, endNot, needed},
-		{"a port that somebody forwards", holder{pid: 12, program: "sshd-session", unit: "session-3.scope"}, endNot, needed},
-		{"a socket unit of a user's", holder{pid: 12, program: "systemd", unit: "user@1000.service"}, endNot, needed},
+		{"sshd that was started by hand", holder{pid: 12, program: "x", image: "sshd", unit: ""}, endNot, needed},
+		{"a port that somebody forwards", holder{pid: 12, program: "x", image: "sshd-session", unit: "session-3.scope"}, endNot, needed},
+		{"a socket unit of a user's", holder{pid: 12, program: "(sd)", image: "systemd", unit: "user@1000.service"}, endNot, needed},
+		{"who calls himself sshd", holder{pid: 12, program: "sshd", image: "python3.11", unit: "session-3.scope"}, endProcess, ""},
+		{"who has a file called sshd", holder{pid: 12, program: "sshd", image: "", unit: ""}, endProcess, ""},
+		{"who was handed it", holder{pid: 12, program: "x", unit: "redis.service", handed: true}, endNot, "another user has made the socket, and may have handed it over"},
 		{"a service that is called a bit like sshd", holder{pid: 12, program: "x", unit: "sshdx.service"}, endUnit, ""},
 		{"a service that is called a bit like systemd", holder{pid: 12, program: "x", unit: "systemdx.service"}, endUnit, ""},
 		{"who has listened once", holder{pid: 12, program: "x", unit: "redis.service", unsure: true}, endNot, "it may have handed it on, or be another one by now"},
@@ -169,6 +172,32 @@ func TestDecideEnd(t *testing.T) {
 		if _, err := path.Match(pattern, "x"); err != nil {
 			t.Errorf("%s is no pattern: %v", pattern, err)
 		}
+	}
+}
+
+func TestHandedOver(t *testing.T) {
+	t.Parallel()
+	users := usersOf("Name:\tx\\nUid:\t0\nUid:\t1000\t1000\t1001\t1000\nGid:\t7\t7\t7\t7\n")
+	if !slices.Equal(users, []uint32{1000, 1000, 1001, 1000}) {
+		t.Errorf("the users are %v", users)
+	}
+	for _, tt := range []struct {
+		name   string
+		owners []uint32
+		want   bool
+	}{
+		{"its own", []uint32{1000}, false},
+		{"its own, of before", []uint32{1001}, false},
+		{"root's", []uint32{0}, false},
+		{"another's", []uint32{1002}, true},
+		{"another's, beside its own", []uint32{1002, 1000}, false},
+	} {
+		if got := handedOver(tt.owners, users); got != tt.want {
+			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+	if !handedOver([]uint32{1000}, usersOf("")) {
+		t.Error("a process that has ended is taken for who made a socket")
 	}
 }
 
