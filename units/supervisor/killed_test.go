@@ -17,6 +17,13 @@ type cutOff struct {
 	dead  chan struct{}
 }
 
+// newCutOff is what stands between the next daemons and systemd.
+func newCutOff(w *world) *cutOff {
+	c := &cutOff{asked: make(chan func(context.Context, supervisor.Systemd) (<-chan string, error)), dead: make(chan struct{})}
+	w.wrap = func(pid1 supervisor.Systemd) supervisor.Systemd { c.Systemd = pid1; return c }
+	return c
+}
+
 func (c *cutOff) sent(pass func(context.Context, supervisor.Systemd) (<-chan string, error)) (<-chan string, error) {
 	c.asked <- pass
 	<-c.dead
@@ -33,6 +40,39 @@ func (c *cutOff) Start(_ context.Context, unit, mode string) (<-chan string, err
 	return c.sent(func(ctx context.Context, pid1 supervisor.Systemd) (<-chan string, error) {
 		return pid1.Start(ctx, unit, mode)
 	})
+}
+
+func (c *cutOff) Restart(_ context.Context, unit, mode string) (<-chan string, error) {
+	return c.sent(func(ctx context.Context, pid1 supervisor.Systemd) (<-chan string, error) {
+		return pid1.Restart(ctx, unit, mode)
+	})
+}
+
+// What a restart has started is its job's, also when the daemon is killed: the
+// job that the restart has ended is older.
+func TestARestartThroughAKillOfTheDaemon(t *testing.T) {
+	w := newWorld(t)
+	d := w.boot()
+	d.define(def("x", "/bin/daemon", "status", "stop"))
+	d.start("x")
+	d.kill()
+	cut := newCutOff(w)
+	d = w.boot()
+	answered := make(chan error)
+	go func() {
+		_, err := d.Restart(t.Context(), core("x"))
+		answered <- err
+	}()
+	pass := <-cut.asked
+	d.kill()
+	close(cut.dead)
+	if err := <-answered; err == nil {
+		t.Error("the restart was answered")
+	}
+	w.result(pass(t.Context(), w.elsewhere()))
+	w.wrap = nil
+	w.boot()
+	w.wantJobs("x", "main canceled success attempt 1 run 1", "main running  attempt 1 run 2")
 }
 
 // The daemon is killed when it has asked for a start, and what was started is
@@ -61,8 +101,7 @@ func TestAStartThatEndedAfterTheDaemonWasKilled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			cut := &cutOff{asked: make(chan func(context.Context, supervisor.Systemd) (<-chan string, error)), dead: make(chan struct{})}
-			w.wrap = func(pid1 supervisor.Systemd) supervisor.Systemd { cut.Systemd = pid1; return cut }
+			cut := newCutOff(w)
 			d := w.boot()
 			d.define(def("x", "/bin/daemon", "status", "stop"))
 			answered := make(chan error)
