@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"context"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
 
@@ -35,8 +36,14 @@ func (c *call) run(ctx context.Context, streams *units.Streams) ([]any, error) {
 	return []any{wire.JobPath(job.ID)}, err
 }
 
+// whichAction are the keys that say which action is run, and under which name.
+// With any other it is no longer what was registered: an environment alone can
+// make another program of it, with the rights that the action has.
+var whichAction = []string{"service", "action", "context", "name"}
+
 // ranBy is what a run is about, and what it runs: an action of the registered
-// service, whatever name it gives itself, or a command by that name.
+// service, whatever name it gives itself, or a command. That is by its own
+// name, or, where it is an action with changes, by the service's.
 func ranBy(def map[string]dbus.Variant) (id units.ID, runs string, err error) {
 	if _, given := def["service"]; !given {
 		id, err := definedBy(def)
@@ -54,11 +61,17 @@ func ranBy(def map[string]dbus.Variant) (id units.ID, runs string, err error) {
 	if id, err = units.ParseRef(text["context"], text["service"]); err != nil {
 		return units.ID{}, "", units.Errorf(units.CodeInvalidDefinition, "%w", err)
 	}
-	if text["action"] == "" {
-		return id, "action", nil
+	runs = "action"
+	if text["action"] != "" {
+		if err := units.CheckActionName(text["action"]); err != nil {
+			return units.ID{}, "", units.Errorf(units.CodeInvalidDefinition, "action %w", err)
+		}
+		runs = "action " + text["action"]
 	}
-	if err := units.CheckActionName(text["action"]); err != nil {
-		return units.ID{}, "", units.Errorf(units.CodeInvalidDefinition, "action %w", err)
+	for key := range def {
+		if !slices.Contains(whichAction, key) {
+			return id, "command", nil
+		}
 	}
-	return id, "action " + text["action"], nil
+	return id, runs, nil
 }

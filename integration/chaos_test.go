@@ -146,8 +146,12 @@ func (r *restless) round() {
 	case n < 12:
 		name, _ := r.victim()
 		r.try("hero_proc", "service", []string{"start", "stop", "restart"}[r.rand.IntN(3)], name)
-	case n < 14:
-		r.submit()
+	case n < 13:
+		r.submit(false)
+	case n == 13:
+		r.submit(true)
+	case n < 16:
+		r.cutOff()
 	default:
 		for range 1 + r.rand.IntN(3) {
 			r.touch()
@@ -155,16 +159,52 @@ func (r *restless) round() {
 	}
 }
 
-// submit runs something beside the services.
-func (r *restless) submit() {
+// cutOff asks for something and kills the daemon meanwhile, or as soon as it has
+// answered, when what was asked for may be over before there is another one.
+func (r *restless) cutOff() {
+	r.t.Helper()
+	name, _ := r.victim()
+	ask := "hero_proc service " + []string{"start", "stop", "restart"}[r.rand.IntN(3)] + " " + name + " --no-wait"
+	if r.rand.IntN(3) == 0 {
+		ask = "hero_proc run --name adhoc -- /bin/sh -c 'exit 1'"
+	}
+	// From before the daemon is asked to after it has answered.
+	after := fmt.Sprintf("sleep 0.%03d", r.rand.IntN(60))
+	if r.rand.IntN(2) == 0 {
+		after = "wait"
+	}
+	r.did("kill -9 of the daemon (%s) after: %s", after, ask)
+	r.ensured = true
+	r.sh("%s", r.killing(fmt.Sprintf("%s >/dev/null 2>&1 & %s", ask, after))+"; wait")
+	r.sh("systemctl start %s", daemon)
+}
+
+// killing is a command after which the daemon is killed at once.
+func (r *restless) killing(command string) string {
+	r.t.Helper()
+	return command + "; kill -9 " + r.prop(daemon, "MainPID")
+}
+
+// submit runs something beside the services. killed says that the daemon is as
+// soon as it has answered.
+func (r *restless) submit(killed bool) {
 	r.t.Helper()
 	status := r.rand.IntN(3)
+	command := fmt.Sprintf("hero_proc run --json --name adhoc -- /bin/sh -c 'exit %d'", status)
+	if killed {
+		command = r.killing(command)
+		r.ensured = true
+		r.did("kill -9 of the daemon right after:")
+	}
 	var answer struct {
 		Job struct {
 			ID int64 `json:"id"`
 		} `json:"job"`
 	}
-	out := r.hp("run", "--json", "--name", "adhoc", "--", "/bin/sh", "-c", fmt.Sprint("exit ", status))
+	out := r.sh("%s", command)
+	if killed {
+		r.sh("systemctl start %s", daemon)
+	}
 	r.must(json.Unmarshal([]byte(out), &answer))
 	r.did("run of exit %d: job %d", status, answer.Job.ID)
 	r.runs[strconv.FormatInt(answer.Job.ID, 10)] = status

@@ -56,8 +56,9 @@ type Request struct {
 	// context its Name is "", where about all there are both are.
 	Service units.ID
 	// Runs says what a run executes: "command" is one of the caller's own, which
-	// calls it Service; "action", or "action NAME", is what is registered of
-	// Service. It is "" for what runs nothing else than what is registered.
+	// calls it Service, or an action of Service with changes of the caller's;
+	// "action", or "action NAME", is just what is registered of Service. It is ""
+	// for what runs nothing else than what is registered.
 	Runs string
 	// Interactive says that the caller lets polkit ask somebody for a password.
 	Interactive bool

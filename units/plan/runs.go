@@ -69,9 +69,3 @@ func overFor(a units.Action, last units.Job) bool {
 func neverAgain(last units.Job) bool {
 	return last.Attempt > 1 && last.Phase == units.PhaseLost && last.InvocationID == ""
 }
-
-// NeverStarted says of the unit of a run, whose start systemd has not answered,
-// that it was not started and is not going to be.
-func NeverStarted(u units.Unit) bool {
-	return u.InvocationID == "" && u.JobID == 0 && !u.Alive() && u.Active != "deactivating"
-}

@@ -75,25 +75,3 @@ func TestDecideRun(t *testing.T) {
 		})
 	}
 }
-
-func TestNeverStarted(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name string
-		unit units.Unit
-		want bool
-	}{
-		{"there is none", units.Unit{Load: "not-found", Active: "inactive"}, true},
-		{"it is there, and was not started", units.Unit{Load: "loaded", Active: "inactive"}, true},
-		{"its start is queued", units.Unit{Load: "loaded", Active: "inactive", JobID: 7}, false},
-		{"it starts", units.Unit{Load: "loaded", Active: "activating"}, false},
-		{"it runs", units.Unit{Load: "loaded", Active: "active", InvocationID: "i"}, false},
-		{"it stops", units.Unit{Load: "loaded", Active: "deactivating"}, false},
-		{"it has ended", units.Unit{Load: "loaded", Active: "inactive", InvocationID: "i"}, false},
-		{"it has failed", units.Unit{Load: "loaded", Active: "failed", InvocationID: "i"}, false},
-	} {
-		if got := NeverStarted(c.unit); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
-}

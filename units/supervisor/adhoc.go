@@ -42,9 +42,6 @@ func (s *Supervisor) RunJob(ctx context.Context, def map[string]any, streams *un
 	}
 	s.runs.track(units.OpenRun{Run: job.Run, What: what, Boot: s.machine()})
 	if err := s.launch(ctx, what, job, streams); err != nil {
-		if unreachable(err) { // whether it is started will be seen
-			s.runs.setAnswered(job.Unit, false)
-		}
 		return units.Job{}, err
 	}
 	return job, nil
@@ -82,13 +79,9 @@ func (s *Supervisor) machine() string {
 func (s *Supervisor) launch(ctx context.Context, what units.AdHoc, job units.Job, streams *units.Streams) error {
 	s.history.began(job)
 	result, err := s.Systemd.StartTransient(ctx, transient.Run(what, job.Run, streams, s.Systemd.Version()))
-	switch {
-	case unreachable(err):
-		// Whether it was started is not known; the next reading of its unit says.
-		return err
-	case err != nil:
-		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		_ = s.closeRun(ctx, job.Unit) // it is done later
+	if err != nil {
+		err = s.notStarted(ctx, job, err)
+		_ = s.closeRun(ctx, job.Unit) // if it is over; else it is done later
 		return err
 	}
 	s.follow(job, result)
@@ -140,47 +133,28 @@ func (s *Supervisor) closeRun(ctx context.Context, unit string) error {
 	return nil
 }
 
-// retryRuns closes the runs that could not be closed when they ended, and looks
-// what became of those whose start systemd has not answered.
-func (s *Supervisor) retryRuns(ctx context.Context) {
+// retryRuns closes the runs that could not be closed when they ended. again says
+// that there are some which are to be started again.
+func (s *Supervisor) retryRuns(ctx context.Context) (again bool) {
 	for _, r := range s.runs.all() {
-		unanswered := s.runs.isUnanswered(r.Unit())
-		if !unanswered && !s.history.settled(ctx, r.Unit()) {
+		if !s.history.settled(ctx, r.Unit()) {
 			continue
 		}
 		u, err := s.Systemd.Unit(ctx, r.Unit())
 		if err != nil {
-			return // it is no use to go on
+			return again // it is no use to go on
 		}
 		last, err := s.history.lastJob(ctx, r.Unit())
 		if err != nil {
-			return
+			return again
 		}
-		if unanswered {
-			s.answer(ctx, u, last)
-		} else if treatment, _ := plan.DecideRun(r, s.machine(), u, last); treatment == plan.QueueRun {
-			continue // the next resync does it
-		}
-		if err := s.closeEnded(ctx, u); err != nil {
-			return
+		if treatment, _ := plan.DecideRun(r, s.machine(), u, last); treatment == plan.QueueRun {
+			again = true
+		} else if err := s.closeEnded(ctx, u); err != nil {
+			return again
 		}
 	}
-}
-
-// answer finds out whether systemd has started a run, as its answer did not
-// come in time. What was sent after that start is answered after it, too: the
-// unit is there, or never comes.
-func (s *Supervisor) answer(ctx context.Context, u units.Unit, last units.Job) {
-	switch {
-	case plan.NeverStarted(u):
-		s.Logger.Warn("systemd did not answer the start of a run, and has not started it: its job is lost", "job", last.ID, "unit", last.Unit)
-		s.history.end(ctx, last, units.PhaseLost, "")
-	case u.InvocationID != "":
-		s.history.observe(ctx, u)
-	default:
-		return // its start is queued
-	}
-	s.runs.setAnswered(u.Name, true)
+	return again
 }
 
 // recoverRuns takes up the runs that the store says are not over, and pins
@@ -239,7 +213,15 @@ func (s *Supervisor) settleRuns(ctx context.Context) error {
 				return err
 			}
 		case plan.QueueRun:
-			if err := s.queueAgain(ctx, r); unreachable(err) {
+			job, err := s.beginAgain(ctx, r)
+			if err != nil && !unreachable(err) {
+				s.Logger.Warn("cannot start a run again that died with the machine, trying again later", "unit", r.Unit(), "error", err)
+				continue
+			}
+			if err == nil {
+				err = s.launch(ctx, r.What, job, nil)
+			}
+			if unreachable(err) {
 				return err
 			} else if err != nil {
 				s.reportRun(units.EventRunNotQueued, r, "could not be started again after the machine was restarted: "+err.Error())
@@ -251,25 +233,25 @@ func (s *Supervisor) settleRuns(ctx context.Context) error {
 	return nil
 }
 
-// queueAgain starts a run once more, as its next attempt. control is held.
-func (s *Supervisor) queueAgain(ctx context.Context, r units.OpenRun) error {
+// beginAgain is the next attempt of a run, to be launched. control is held.
+func (s *Supervisor) beginAgain(ctx context.Context, r units.OpenRun) (units.Job, error) {
 	last, err := s.history.lastJob(ctx, r.Unit())
 	if err != nil {
-		return err
+		return units.Job{}, err
 	}
 	if err := s.Systemd.Release(ctx, r.Unit()); err != nil {
-		return err
+		return units.Job{}, err
 	}
 	job := units.Job{
 		Run: r.Run, Service: r.What.ID, Action: r.What.Action.Name, Unit: r.Unit(),
 		Attempt: last.Attempt + 1, Phase: units.PhasePending, Created: s.Now(),
 	}
 	if err := s.Store.BeginRunAgain(ctx, &job, s.machine()); err != nil {
-		return err
+		return units.Job{}, err
 	}
 	r.Boot = s.machine()
 	s.runs.track(r)
-	return s.launch(ctx, r.What, job, nil)
+	return job, nil
 }
 
 func (s *Supervisor) reportRun(code units.EventCode, r units.OpenRun, what string) {

@@ -123,8 +123,7 @@ func (s *Supervisor) startGently(ctx context.Context, service units.Service, u u
 	job := s.history.begin(ctx, service, units.OriginBoot)
 	result, err := s.startUnit(ctx, u, "fail")
 	if err != nil {
-		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		return err
+		return s.notStarted(ctx, job, err)
 	}
 	s.follow(job, result)
 	return nil

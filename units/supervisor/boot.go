@@ -134,8 +134,11 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 		}
 	}
 	// Where all is as the history has it, nothing waits for the journal: what
-	// began and ended unseen is looked for once the supervisor is ready.
-	settled := len(seen) > 0 || slices.ContainsFunc(live, func(j units.Job) bool { return loaded[j.Unit].InvocationID != j.InvocationID })
+	// began and ended unseen is looked for once the supervisor is ready. A start
+	// that was asked for may be over, and its unit gone.
+	settled := len(seen) > 0 || slices.ContainsFunc(live, func(j units.Job) bool {
+		return j.InvocationID == "" || loaded[j.Unit].InvocationID != j.InvocationID
+	})
 	if settled {
 		s.settle(ctx, live, loaded, at, nil)
 	}

@@ -100,8 +100,7 @@ func (s *Supervisor) startLocked(ctx context.Context, service units.Service, u u
 	job := s.history.begin(ctx, service, origin)
 	result, err := s.startUnit(ctx, u, "replace")
 	if err != nil {
-		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		return units.Job{}, nil, err
+		return units.Job{}, nil, s.notStarted(ctx, job, err)
 	}
 	return job, result, nil
 }
@@ -231,8 +230,7 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 	s.resetFailed(ctx, service)
 	result, err := s.Systemd.Restart(ctx, service.Unit(), "replace")
 	if err != nil {
-		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		return units.Job{}, err
+		return units.Job{}, s.notStarted(ctx, job, err)
 	}
 	s.follow(job, result)
 	return job, nil

@@ -53,6 +53,10 @@ func (h *history) fill(ctx context.Context, f filling) (lost []units.Job) {
 		if j.InvocationID == "" || j.Phase.Terminal() || !f.about(j.Unit) || f.current(j.Unit, j.InvocationID) {
 			continue
 		}
+		// It may not be the newest: that of a restart waits for its activation.
+		if _, err := h.lastOf(ctx, j.Unit); err != nil {
+			h.logger.Error("cannot read the history, ignoring", "unit", j.Unit, "error", err)
+		}
 		ended, ok := plan.Recover(j, acts[j.InvocationID], h.oneshot(j.Unit))
 		if before, asked := h.ending[j.Unit]; asked && before.ID == j.ID {
 			delete(h.ending, j.Unit)

@@ -102,8 +102,7 @@ func (s *Supervisor) restartUnhealthy(ctx context.Context, service units.Service
 	// Of what somebody stops at this moment, by whatever way, it starts nothing.
 	result, err := s.Systemd.TryRestart(ctx, one.unit, "fail")
 	if err != nil {
-		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		return d, err
+		return d, s.notStarted(ctx, job, err)
 	}
 	s.checks.restarted(one, s.Now())
 	s.follow(job, result)

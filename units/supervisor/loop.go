@@ -100,7 +100,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Notify("WATCHDOG=1")
 			}
 			s.history.retry(ctx)
-			s.retryRuns(ctx)
+			s.retryLater(s.retryRuns(ctx))
 		}
 	}
 }

@@ -14,8 +14,6 @@ import (
 type openRuns struct {
 	mu   sync.Mutex
 	open map[string]units.OpenRun
-	// unanswered has those of which it is not known whether systemd starts them.
-	unanswered map[string]bool
 }
 
 func (o *openRuns) track(r units.OpenRun) {
@@ -40,27 +38,6 @@ func (o *openRuns) drop(unit string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.open, unit)
-	delete(o.unanswered, unit)
-}
-
-// setAnswered notes whether systemd has answered the start of a run.
-func (o *openRuns) setAnswered(unit string, answered bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if _, open := o.open[unit]; answered || !open {
-		delete(o.unanswered, unit)
-		return
-	}
-	if o.unanswered == nil {
-		o.unanswered = map[string]bool{}
-	}
-	o.unanswered[unit] = true
-}
-
-func (o *openRuns) isUnanswered(unit string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.unanswered[unit]
 }
 
 func (o *openRuns) has(unit string) bool {

@@ -43,8 +43,8 @@ func (s *Supervisor) replace(service units.Service, job units.Job, asked uint64)
 		return
 	case err != nil:
 		s.Logger.Error("cannot restart a service", "service", service.ID, "error", err)
-		s.history.end(ctx, job, units.PhaseFailed, "refused")
-		if ctx.Err() == nil {
+		_ = s.notStarted(ctx, job, err) // nobody waits for it
+		if ctx.Err() == nil && !unreachable(err) {
 			s.refuse(ctx, service.ID, err)
 		}
 	default:

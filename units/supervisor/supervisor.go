@@ -190,6 +190,10 @@ type Supervisor struct {
 	up       chan struct{} // is closed once it is ready
 	restarts *restarts
 	runs     openRuns
+	// unanswered are settled by a task of which there is one at a time: retrying
+	// says that it goes.
+	unanswered unanswered
+	retrying   atomic.Bool
 	// reported says that something was since the last flush.
 	reported atomic.Bool
 	graph    atomic.Pointer[plan.Graph]

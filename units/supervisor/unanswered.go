@@ -1,0 +1,108 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+)
+
+// unanswered are the jobs of which it is not known whether systemd starts
+// them: it could not be reached, or did not answer in time.
+type unanswered struct {
+	mu   sync.Mutex
+	jobs map[int64]units.Job
+}
+
+func (a *unanswered) add(job units.Job) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.jobs == nil {
+		a.jobs = map[int64]units.Job{}
+	}
+	a.jobs[job.ID] = job
+}
+
+func (a *unanswered) drop(id int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.jobs, id)
+}
+
+// all are the jobs in the order in which they were begun.
+func (a *unanswered) all() []units.Job {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.SortedFunc(maps.Values(a.jobs), func(x, y units.Job) int { return cmp.Compare(x.ID, y.ID) })
+}
+
+// notStarted takes what systemd, asked to start a job's unit, gave as an error,
+// and returns it for who asked. A job that was refused is over. What becomes of
+// one that may be started all the same is looked at with the next tick.
+func (s *Supervisor) notStarted(ctx context.Context, job units.Job, err error) error {
+	if !unreachable(err) {
+		s.history.end(ctx, job, units.PhaseFailed, "refused")
+		return err
+	}
+	if job.ID == 0 {
+		return err // it could not be recorded: its activation will be
+	}
+	s.unanswered.add(job)
+	return units.Errorf(units.CodeOf(err), "%w; it may be started all the same, as job %d", err, job.ID).
+		WithRemedy(fmt.Sprintf("hero_proc job show %[1]d\nhero_proc job cancel %[1]d", job.ID))
+}
+
+// settleStarts finds out whether systemd has started what it was asked to, as
+// its answer did not come in time. What was sent after that request is answered
+// after it, too: a start that is not queued has come to its activation by now,
+// which the journal has where the unit has not, or never comes. control is held.
+func (s *Supervisor) settleStarts(ctx context.Context) {
+	for _, job := range s.unanswered.all() {
+		u, err := s.Systemd.Unit(ctx, job.Unit)
+		if err != nil {
+			return // it is no use to go on
+		}
+		if u.JobID != 0 {
+			continue
+		}
+		if !s.settleUnits(ctx, map[string]bool{job.Unit: true}) {
+			return
+		}
+		if now, _, err := s.history.get(ctx, job.ID); err != nil {
+			return
+		} else if now.InvocationID == "" && !now.Phase.Terminal() {
+			s.Logger.Warn("systemd did not answer a start, and has not started it: its job is lost", "job", job.ID, "unit", job.Unit)
+			s.history.end(ctx, job, units.PhaseLost, "")
+		}
+		s.unanswered.drop(job.ID)
+	}
+}
+
+// retryLater does in the background, since it needs control, what could not be
+// done before: it settles starts, and starts runs again where again says so.
+func (s *Supervisor) retryLater(again bool) {
+	if !again && len(s.unanswered.all()) == 0 || s.retrying.Swap(true) {
+		return
+	}
+	s.tasks.Go(func() {
+		defer s.retrying.Store(false)
+		ctx, cancel := context.WithTimeout(s.life, resyncTimeout)
+		defer cancel()
+		unlock, err := s.lock(ctx)
+		if err != nil {
+			return
+		}
+		defer unlock()
+		s.settleStarts(ctx)
+		if !again {
+			return
+		}
+		if err := s.settleRuns(ctx); err != nil && s.life.Err() == nil {
+			s.Logger.Warn("cannot start the runs again that died with the machine, trying again later", "error", err)
+		}
+	})
+}
