@@ -38,6 +38,13 @@ func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep) error
 func (s *Supervisor) startAll(ctx context.Context, starts []string) error {
 	s.history.setBooting(starts)
 	err := s.make(ctx, nil, starts)
+	if err == nil && len(starts) > 0 {
+		// systemd answers once it has begun with all of it, and is quicker at that
+		// when nobody reads what its signals mark meanwhile.
+		if _, err := s.Systemd.Units(ctx); err != nil {
+			s.Logger.Debug("cannot wait for systemd, ignoring: it has taken what it is to start", "error", err)
+		}
+	}
 	if err == nil || unreachable(err) {
 		return err
 	}
