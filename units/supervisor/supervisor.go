@@ -345,12 +345,14 @@ func (s *Supervisor) forgetGone() {
 		_, broken := g.Problem(id)
 		return !valid && !broken
 	}
+	registered := func(unit string) bool {
+		_, _, ok := s.actionOf(unit)
+		return ok
+	}
+	s.history.forgetGone(registered)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.noted, func(unit, _ string) bool {
-		_, _, ok := s.actionOf(unit)
-		return !ok
-	})
+	maps.DeleteFunc(s.noted, func(unit, _ string) bool { return !registered(unit) })
 	maps.DeleteFunc(s.asked, func(id units.ID, _ uint64) bool { return gone(id) })
 	maps.DeleteFunc(s.refused, func(id units.ID, _ plan.Problem) bool { return gone(id) })
 }
