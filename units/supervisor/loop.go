@@ -12,8 +12,8 @@ import (
 // resyncRetry is how long after a failed resync the next one is tried.
 const resyncRetry = time.Second
 
-// upkeep is how often the loop looks after the history when nobody asks it to
-// be awake more often.
+// upkeep is how often the history is looked after, and how often the loop comes
+// round for that when nobody asks it to be awake more often.
 const upkeep = time.Minute
 
 // resyncTimeout bounds one reading of all units: the loop has to come round
@@ -101,6 +101,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			s.history.retry(ctx)
 			s.retryRuns(ctx)
+			s.storeBeat.pass()
+			s.historyBeat.pass()
 		}
 	}
 }
