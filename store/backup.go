@@ -21,7 +21,10 @@ const (
 	backupEvery = 24 * time.Hour
 	// backupCost bounds the time that backups take: one that took a
 	// millisecond is not followed by another for a second.
-	backupCost   = 1000
+	backupCost = 1000
+	// compareEvery is how often the store is compared with its backup when
+	// nothing was written.
+	compareEvery = time.Hour
 	backupPrefix = "hero_proc-"
 	backupSuffix = ".db"
 	stampLayout  = "20060102T150405.000000Z"
@@ -63,15 +66,23 @@ func (s *Store) BackUpIfChanged(ctx context.Context) error {
 }
 
 // BackUpInTime is BackUpIfChanged for a loop: it does nothing if the last
-// backup was dear and not long ago.
+// backup was dear and not long ago, or if nothing was written since it last
+// looked: then it looks each hour, for the daily one.
 func (s *Store) BackUpInTime(ctx context.Context) error {
+	written := s.writes.Load()
 	s.mu.Lock()
-	early := time.Since(s.backedUp) < backupCost*s.took
+	early := time.Since(s.backedUp) < backupCost*s.took || written == s.compared && time.Since(s.comparedAt) < compareEvery
 	s.mu.Unlock()
 	if early {
 		return nil
 	}
-	return s.BackUpIfChanged(ctx)
+	if err := s.BackUpIfChanged(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.compared, s.comparedAt = written, time.Now()
+	return nil
 }
 
 func (s *Store) changed(ctx context.Context) (bool, error) {

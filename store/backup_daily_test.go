@@ -71,3 +71,35 @@ func TestBackupOfHistoryIsDaily(t *testing.T) {
 		}
 	}
 }
+
+// A loop that asks again and again costs nothing while nothing is written.
+func TestBackupInTimeLooksAtWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	s, _ := openWith(t, t.TempDir(), Options{})
+	for _, step := range []struct {
+		name  string
+		do    func()
+		looks bool
+	}{
+		{"at first", func() {}, true},
+		{"nothing was written", func() {}, false},
+		{"history was", func() { save(t, s, job("u", "a", units.PhaseRunning)) }, true},
+		{"nothing again", func() {}, false},
+		{"for an hour", func() { s.comparedAt = s.comparedAt.Add(-compareEvery) }, true},
+		{"a backup was dear", func() {
+			save(t, s, job("u", "b", units.PhaseRunning))
+			s.backedUp, s.took = time.Now(), time.Hour
+		}, false},
+		{"which is long ago", func() {}, true},
+	} {
+		s.took = 0
+		step.do()
+		before := s.comparedAt
+		if err := s.BackUpInTime(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if looked := s.comparedAt != before; looked != step.looks {
+			t.Errorf("%s: it compared the store with its backup: %t", step.name, looked)
+		}
+	}
+}

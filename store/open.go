@@ -73,6 +73,11 @@ type Store struct {
 	// When the last backup of this process ended, and how long it took.
 	backedUp time.Time
 	took     time.Duration
+	// writes counts what was written; compared is what it was when the store was
+	// last compared with its backup, at comparedAt.
+	writes     atomic.Uint64
+	compared   uint64
+	comparedAt time.Time
 }
 
 // Open opens the store in dir, and makes both if they are not there. The

@@ -127,6 +127,7 @@ func (s *Store) transact(ctx context.Context, do func(tx *sql.Tx) error) error {
 	if err := do(tx); err != nil {
 		return err
 	}
+	defer s.writes.Add(1) // it may have got there also if it could not tell
 	return tx.Commit()
 }
 

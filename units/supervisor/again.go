@@ -110,10 +110,8 @@ func (s *Supervisor) startGently(ctx context.Context, service units.Service, u u
 		_, err := s.startUnit(ctx, u, "fail")
 		return err
 	}
-	if !s.current(service) && (u.Active == "inactive" || u.Active == "failed") {
-		if err := s.reload(ctx, service); err != nil {
-			return err
-		}
+	if err := s.loadDown(ctx, service, u); err != nil {
+		return err
 	}
 	for k := range service.Actions {
 		if err := s.Systemd.ResetFailed(ctx, service.UnitOf(k)); unreachable(err) {

@@ -58,8 +58,8 @@ func (b *between) Stop(ctx context.Context, unit, mode string) (<-chan string, e
 	return late, nil
 }
 
-// The boot loads and starts everything with one call: what goes wrong with
-// that one must not leave the machine without its services.
+// The boot loads everything with one call: what goes wrong with that one must not
+// leave the machine without its services.
 func TestBootWhoseOneCallIsLost(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -215,5 +215,51 @@ func TestReadingThatIsOvertaken(t *testing.T) {
 	}
 	if job, err := d.Supervisor.Job(t.Context(), running[0].ID); err != nil || job.Phase != units.PhaseRunning {
 		t.Errorf("the history has %+v (%v) of a, which is %s", job, err, d.status("a").Unit.Active)
+	}
+}
+
+// refusing is a systemd that refuses sets.
+type refusing struct {
+	supervisor.Systemd
+	// whole says that a set of several units is refused, and that its units are
+	// there all the same; starts that one is which starts something.
+	whole, starts bool
+}
+
+func (r *refusing) Make(ctx context.Context, set transient.Set) error {
+	starts := slices.ContainsFunc(set.Main.Properties, func(p transient.Property) bool { return p.Name == "Wants" })
+	if r.starts && starts {
+		return units.Errorf(units.CodeRefused, "not with one call")
+	}
+	if err := r.Systemd.Make(ctx, set); err != nil || !r.whole || len(set.Aux) < 2 {
+		return err
+	}
+	return units.Errorf(units.CodeRefused, "not all at once")
+}
+
+// What goes wrong with a set costs none of its services.
+func TestBootWhoseSetsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, pid1 := range map[string]*refusing{
+		"and what they have made is left": {whole: true},
+		"that start something":            {starts: true},
+		"all":                             {whole: true, starts: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			d := w.boot()
+			d.define(def("hero_db", "/bin/db"), def("a", "/bin/a", "requires", "hero_db"), def("b", "/bin/b"), def("down", "/bin/down", "status", "stop"))
+			d.kill()
+			w.wrap = func(of supervisor.Systemd) supervisor.Systemd { pid1.Systemd = of; return pid1 }
+			d = w.boot()
+			for _, name := range []string{"hero_db", "a", "b"} {
+				d.await(name, units.StateRunning)
+			}
+			if s := d.await("down", units.StateInactive); !s.Unit.Loaded() {
+				t.Errorf("down is %s, want it loaded", s.Unit.Load)
+			}
+			d.expect()
+			w.wantJobs("b", "main running  attempt 1 run 1")
+		})
 	}
 }

@@ -181,20 +181,18 @@ func (s *Supervisor) reportBrokenDefinitions() {
 	}
 }
 
-// load does what the plan says: adopt, pin, and load the rest in one call to
-// systemd. A set that systemd refuses is loaded service by service, so that a
-// definition that it doesn't take costs only itself. Its error is that systemd
-// could not be reached. control is held.
+// load does what the plan says: adopt, pin, load the rest in one call to systemd,
+// and start in another what can be. What can't is known when all is loaded: an
+// administrator's drop-in can make a unit unusable, which refuses no call. A set
+// that systemd refuses is loaded service by service, so that a definition that it
+// doesn't take costs only itself. Its error is that systemd could not be
+// reached. control is held.
 func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map[string]units.Unit) error {
 	var missing []plan.BootStep
-	var gone, starts []string
-	var adopted []string
+	var gone, adopted []string
 	defer func() { s.pinLater(adopted) }()
 	for _, step := range steps {
 		s.Logger.Debug("boot plan", "service", step.Service.ID, "treatment", step.Treatment, "start", step.Start, "reason", step.Reason)
-		if step.Start {
-			starts = append(starts, step.Service.Unit())
-		}
 		if step.Problem != nil {
 			s.reportProblem(step.Service.ID, *step.Problem)
 		}
@@ -227,59 +225,14 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 			s.Logger.Warn("cannot unload the units of older definitions, ignoring", "error", err)
 		}
 	}
-	s.history.setBooting(starts)
-	err := s.make(ctx, missing, starts)
-	if err == nil {
-		_, err = s.reportUnusable(ctx, missing)
+	if err := s.loadAll(ctx, missing); err != nil {
 		return err
-	}
-	if unreachable(err) {
-		return err
-	}
-	s.Logger.Info("systemd refused to load the services in one call, loading each by itself", "error", err)
-	for i, step := range missing {
-		if err := s.make(ctx, missing[i:i+1], nil); unreachable(err) {
-			return err
-		} else if err != nil {
-			s.refuse(ctx, step.Service.ID, err)
-		}
 	}
 	unusable, err := s.reportUnusable(ctx, missing)
 	if err != nil {
 		return err
 	}
-	if err := s.make(ctx, nil, s.notBlocked(steps, unusable)); unreachable(err) {
-		return err
-	} else if err != nil {
-		s.reportStep(units.SourceAutostart, fmt.Errorf("cannot start the services: %w", err))
-	}
-	return nil
-}
-
-// notBlocked are the units of those that the steps start and that can be, and
-// reports the others. systemd would start them: it refuses a unit that requires
-// one which it can't use, but not where it is pulled in by a Wants=, as here.
-func (s *Supervisor) notBlocked(steps []plan.BootStep, unusable map[units.ID]plan.Problem) (starts []string) {
-	for _, step := range steps {
-		id := step.Service.ID
-		if !step.Start {
-			continue
-		}
-		_, blocked := unusable[id]
-		p := s.problem(id)
-		if p == nil {
-			p = s.graph.Load().Behind(id, unusable)
-		}
-		switch {
-		case p == nil && !blocked:
-			starts = append(starts, step.Service.Unit())
-			continue
-		case p != nil && p.Code == units.EventDependencyFailed: // its own were reported
-			s.reportProblem(id, *p)
-		}
-		s.history.notBooting(step.Service.Unit())
-	}
-	return starts
+	return s.startAll(ctx, s.notBlocked(steps, unusable))
 }
 
 // unreachable says that it is no use to go on asking systemd: it went away, or

@@ -91,10 +91,8 @@ func (s *Supervisor) start(ctx context.Context, service units.Service, u units.U
 
 // startLocked is start with control held.
 func (s *Supervisor) startLocked(ctx context.Context, service units.Service, u units.Unit, origin units.Origin) (units.Job, <-chan string, error) {
-	if !s.current(service) && (u.Active == "inactive" || u.Active == "failed") {
-		if err := s.reload(ctx, service); err != nil {
-			return units.Job{}, nil, err
-		}
+	if err := s.loadDown(ctx, service, u); err != nil {
+		return units.Job{}, nil, err
 	}
 	s.resetFailed(ctx, service)
 	job := s.history.begin(ctx, service, origin)
@@ -146,8 +144,7 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 	}
 	var results []<-chan string
 	for _, name := range names {
-		s.history.setStopping(name)
-		result, err := s.Systemd.Stop(ctx, name, "replace")
+		result, err := s.stopUnit(ctx, name)
 		if err != nil {
 			return units.Job{}, err
 		}
@@ -185,8 +182,7 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 	if ref.Run != 0 {
 		s.cancelRun(ctx, job)
 	}
-	s.history.setStopping(job.Unit)
-	_, err = s.Systemd.Stop(ctx, job.Unit, "replace")
+	_, err = s.stopUnit(ctx, job.Unit)
 	return err
 }
 

@@ -34,7 +34,11 @@ func TestWhatIsRememberedIsOfWhatIsRegistered(t *testing.T) {
 	t.Parallel()
 	reports := 0
 	s := New(Options{Notes: met{}, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Queue: reported{n: &reports}, Journal: reported{}})
-	kept := func() int { return len(s.noted) + len(s.asked) + len(s.refused) }
+	h := s.history
+	kept := func() int {
+		return len(s.noted) + len(s.asked) + len(s.refused) +
+			len(h.last) + len(h.seen) + len(h.missed) + len(h.ending) + len(h.stopping) + len(h.booting) + len(h.restarts)
+	}
 	set := func(name, action string) units.Service {
 		service := units.Service{ID: units.ID{Context: "core", Name: name}, Actions: []units.Action{units.NewAction("main"), units.NewAction(action)}}
 		s.rows[service.ID] = units.Registered{Service: service}
@@ -49,7 +53,13 @@ func TestWhatIsRememberedIsOfWhatIsRegistered(t *testing.T) {
 		}
 		s.ask(service.ID)
 		s.refused[service.ID] = plan.Problem{}
-		if kept() != 3 || reports != i+1 {
+		for j, unit := range allUnits(service) {
+			if j == 0 { // the other one never had a job
+				h.last[unit], h.ending[unit] = units.Job{Phase: units.PhaseFailed}, units.Job{}
+			}
+			h.seen[unit], h.missed[unit], h.stopping[unit], h.booting[unit], h.restarts[unit] = 1, true, true, true, 1
+		}
+		if kept() != 15 || reports != i+1 {
 			t.Fatalf("of %s %d things are kept, and %d were reported of %d", service.ID, kept(), reports, i+1)
 		}
 		delete(s.rows, service.ID)
@@ -65,6 +75,16 @@ func TestWhatIsRememberedIsOfWhatIsRegistered(t *testing.T) {
 	s.takeNote("hero-core-gone.service")
 	if len(s.noted) != 1 {
 		t.Errorf("of the actions that web has had are kept: %v", s.noted)
+	}
+	// What still runs of a definition that has changed is followed to its end.
+	old := set("web", "old").UnitOf(1)
+	h.last[old] = units.Job{Phase: units.PhaseRunning}
+	if set("web", "new"); len(h.last) != 1 {
+		t.Errorf("of the action that runs are kept %v", h.last)
+	}
+	h.last[old] = units.Job{Phase: units.PhaseCanceled}
+	if set("web", "newer"); len(h.last) != 0 {
+		t.Errorf("of the action that has ended are kept %v", h.last)
 	}
 }
 

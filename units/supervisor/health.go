@@ -41,6 +41,12 @@ type activation struct {
 	digest     string
 }
 
+// is says whether both are the same one. When it got ready was read from systemd
+// or from the store, which is the same time, but not the same value.
+func (a activation) is(b activation) bool {
+	return a.invocation == b.invocation && a.digest == b.digest
+}
+
 // check is the probe of one activation of an action.
 type check struct {
 	units.HealthCheck
@@ -153,7 +159,7 @@ func (c *checks) refresh(g *plan.Graph, name string, now time.Time) {
 		delete(c.of, name)
 		return
 	}
-	if old := c.of[name]; old != nil && old.activation == up && reflect.DeepEqual(old.HealthCheck, want) {
+	if old := c.of[name]; old != nil && old.activation.is(up) && reflect.DeepEqual(old.HealthCheck, want) {
 		return
 	}
 	// At a time of its own, so that what was started together is not asked together.

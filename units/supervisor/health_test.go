@@ -261,6 +261,50 @@ func TestHealthAskedByAUnit(t *testing.T) {
 	}
 }
 
+// identified tells of the readings of all units.
+type identified struct {
+	supervisor.Systemd
+	n atomic.Int64
+}
+
+func (i *identified) Identify(ctx context.Context, listed []units.Unit) error {
+	defer i.n.Add(1)
+	return i.Systemd.Identify(ctx, listed)
+}
+
+// A systemd that executes itself anew has everything read again. What ran, runs
+// on, and what is known of its health stays known.
+func TestHealthOutlivesADaemonReexec(t *testing.T) {
+	w := newWorld(t)
+	w.ask = func(units.HealthCheck) (bool, string) { return false, "no answer" }
+	pid1 := &identified{}
+	w.wrap = func(of supervisor.Systemd) supervisor.Systemd { pid1.Systemd = of; return pid1 }
+	d := w.boot()
+	d.define(healthy("web", probed, "on_unhealthy", "warn"))
+	d.start("web")
+	before, readings := d.awaitHealth("web", units.HealthUnhealthy), pid1.n.Load()
+	w.pid1.Reexec()
+	for deadline := time.Now().Add(20 * time.Second); pid1.n.Load() == readings; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the units were not read again")
+		}
+	}
+	seen := d.status("web").Health[0].Failures
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s := d.status("web")
+		h := s.Health[0]
+		if s.State != units.StateDegraded || !h.Since.Equal(before.Since) || h.Failures < before.Failures {
+			t.Fatalf("it is %s, and its health is %+v; it was %+v", s.State, h, before)
+		}
+		if h.Failures >= seen+3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it is not asked any more: %+v", h)
+		}
+	}
+}
+
 // deaf is a systemd that runs no unit to its end.
 type deaf struct{ supervisor.Systemd }
 

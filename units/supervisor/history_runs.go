@@ -37,6 +37,32 @@ func (h *history) settled(ctx context.Context, unit string) bool {
 func (h *history) forget(unit string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.drop(unit)
+}
+
+// forgetGone drops what is kept of units that are of no registered action any
+// more. One that has a job that is not over is still to be followed.
+func (h *history) forgetGone(registered func(unit string) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	gone := map[string]bool{}
+	for unit, last := range h.last {
+		gone[unit] = last.Phase.Terminal()
+	}
+	for unit := range h.seen {
+		if _, known := h.last[unit]; !known {
+			gone[unit] = true
+		}
+	}
+	for unit, over := range gone {
+		if ref, ok := units.ParseUnit(unit); over && ok && ref.Run == 0 && !registered(unit) {
+			h.drop(unit)
+		}
+	}
+}
+
+// drop is forget with mu held.
+func (h *history) drop(unit string) {
 	delete(h.last, unit)
 	delete(h.seen, unit)
 	delete(h.missed, unit)

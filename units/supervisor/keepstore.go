@@ -18,38 +18,61 @@ const (
 	retainEvery = 10 * time.Minute
 )
 
+// beat is the main loop's own clock passed on, so that what is to be done now
+// and then wakes an idle machine no more often than the watchdog does.
+type beat chan struct{}
+
+func (b beat) pass() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// due says whether it is time again, give or take a part of a beat, and if so
+// notes that it was done.
+func due(last *time.Time, every time.Duration) bool {
+	if time.Since(*last) < every*3/4 {
+		return false
+	}
+	*last = time.Now()
+	return true
+}
+
 // keepStore looks after the store, beside the main loop, as all of it may take as
 // long as the disk likes. It ends with the supervisor's life.
 func (s *Supervisor) keepStore() {
 	ctx := s.life
-	room, backup, retain := time.NewTicker(backupEvery), time.NewTicker(backupEvery), time.NewTicker(retainEvery)
-	defer room.Stop()
-	defer backup.Stop()
-	defer retain.Stop()
 	// What opening the store has found was told.
 	full := slices.ContainsFunc(s.Found, func(e units.Event) bool { return e.Code == units.EventStoreFull })
+	// An idle machine is not woken up for what the next write would tell.
+	soon := time.NewTimer(roomEvery)
+	defer soon.Stop()
 	look := func() {
-		// An idle machine is not woken up for what the next write would tell.
-		every := backupEvery
+		soon.Stop()
 		if full = s.lookForRoom(ctx, full); full {
-			every = roomEvery
+			soon.Reset(roomEvery)
 		}
-		room.Reset(every)
 	}
 	look()
 	s.retain(ctx)
+	backedUp, retained := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-room.C:
+		case <-soon.C:
 			look()
-		case <-backup.C:
-			if err := s.Store.BackUpInTime(ctx); err != nil && ctx.Err() == nil && !full {
-				s.Logger.Warn("cannot back up the store, trying again later", "error", err)
+		case <-s.storeBeat:
+			if due(&backedUp, backupEvery) {
+				look()
+				if err := s.Store.BackUpInTime(ctx); err != nil && ctx.Err() == nil && !full {
+					s.Logger.Warn("cannot back up the store, trying again later", "error", err)
+				}
 			}
-		case <-retain.C:
-			s.retain(ctx)
+			if due(&retained, retainEvery) {
+				s.retain(ctx)
+			}
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 // resyncRetry is how long after a failed resync the next one is tried.
 const resyncRetry = time.Second
 
-// upkeep is how often the loop looks after the history when nobody asks it to
-// be awake more often.
+// upkeep is how often the history is looked after, and how often the loop comes
+// round for that when nobody asks it to be awake more often.
 const upkeep = time.Minute
 
 // resyncTimeout bounds one reading of all units: the loop has to come round
@@ -57,6 +57,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if s.Past != nil {
 		s.tasks.Go(func() { s.keepHistory(ctx) })
 	}
+	aftermath := false // of a storm
 	for {
 		s.setRestartTimer(again)
 		select {
@@ -85,9 +86,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			status.Reset(settleStatus)
 		case <-status.C:
 			if s.readings >= manyUnits {
-				// What a storm needed is not needed for long.
+				// What a storm needed is not needed for long, here and, a little
+				// later, by those who tell others of it.
 				debug.FreeOSMemory()
-				s.readings = 0
+				s.readings, aftermath = 0, true
 			}
 			s.lookBack()
 			if now := s.summary(ctx); now != summary {
@@ -101,6 +103,12 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			s.history.retry(ctx)
 			s.retryLater(s.retryRuns(ctx))
+			s.storeBeat.pass()
+			s.historyBeat.pass()
+			if aftermath {
+				debug.FreeOSMemory()
+				aftermath = false
+			}
 		}
 	}
 }

@@ -108,16 +108,17 @@ func (s *Supervisor) settle(ctx context.Context, live []units.Job, loaded map[st
 // once when a unit shows it, and now and then for what no unit shows, as a
 // unit that was started and ended twice before it was looked at.
 func (s *Supervisor) keepHistory(ctx context.Context) {
-	tick := time.NewTicker(upkeep)
-	defer tick.Stop()
+	looked := time.Now()
 	for {
 		var everything bool
 		select {
 		case <-s.history.gap:
 		case <-s.lookBackDue:
 			everything = true
-		case <-tick.C:
-			everything = true
+		case <-s.historyBeat:
+			if everything = due(&looked, upkeep); !everything {
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}

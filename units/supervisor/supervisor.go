@@ -99,7 +99,8 @@ type Store interface {
 	// BackUpIfChanged makes a backup when a definition has changed since the
 	// last one, or when that is a day old.
 	BackUpIfChanged(ctx context.Context) error
-	// BackUpInTime is BackUpIfChanged, but for backups that are dear.
+	// BackUpInTime is BackUpIfChanged, but not for backups that are dear, nor
+	// where nothing was written since it last looked.
 	BackUpInTime(ctx context.Context) error
 	// Room looks whether the disk is full (CodeStoreFull), and writes the jobs
 	// that it kept from being written once it is not.
@@ -223,6 +224,8 @@ type Supervisor struct {
 	mayLack     bool
 	lookBackDue chan struct{}
 	backlog     backlog
+	// storeBeat and historyBeat pass on the loop's tick.
+	storeBeat, historyBeat beat
 	// readings counts the units that were read since all was quiet. It is the loop's.
 	readings int
 
@@ -260,6 +263,7 @@ func New(o Options) *Supervisor {
 		asked:   map[units.ID]uint64{},
 		stops:   map[units.ID]chan struct{}{},
 		control: make(chan struct{}, 1), lookBackDue: make(chan struct{}, 1),
+		storeBeat: make(beat, 1), historyBeat: make(beat, 1),
 		up: make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -349,12 +353,14 @@ func (s *Supervisor) forgetGone() {
 		_, broken := g.Problem(id)
 		return !valid && !broken
 	}
+	registered := func(unit string) bool {
+		_, _, ok := s.actionOf(unit)
+		return ok
+	}
+	s.history.forgetGone(registered)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.noted, func(unit, _ string) bool {
-		_, _, ok := s.actionOf(unit)
-		return !ok
-	})
+	maps.DeleteFunc(s.noted, func(unit, _ string) bool { return !registered(unit) })
 	maps.DeleteFunc(s.asked, func(id units.ID, _ uint64) bool { return gone(id) })
 	maps.DeleteFunc(s.refused, func(id units.ID, _ plan.Problem) bool { return gone(id) })
 }
