@@ -127,16 +127,24 @@ func (c *call) jobCancel(ctx context.Context, cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	canceled := []int64{}
+	canceled, over := []int64{}, []int64{}
+	defer func() { c.result["canceled"], c.result["over"] = canceled, over }()
 	for _, n := range numbers {
-		if err := api.Cancel(ctx, n); err != nil {
-			c.result["canceled"] = canceled
+		job, err := api.Job(ctx, n)
+		if err == nil && job.Phase.Terminal() {
+			over = append(over, n)
+			c.say("job %d is over already (%s); nothing was stopped", n, job.Phase)
+			continue
+		}
+		if err == nil {
+			err = api.Cancel(ctx, n)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot cancel job %d: %w", n, err)
 		}
 		canceled = append(canceled, n)
 		c.say("asked to cancel job %d", n)
 	}
-	c.result["canceled"] = canceled
 	return nil
 }
 

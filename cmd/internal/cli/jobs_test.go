@@ -166,6 +166,7 @@ func TestJobsContextsAndMetrics(t *testing.T) {
 		{name: "show of job 0", args: "job show 0", stderr: "not the number of a job", exit: units.ExitUsage},
 		{name: "cancel", args: "job cancel 41 42", stdout: "asked to cancel job 41\nasked to cancel job 42\n"},
 		{name: "cancel one that is not there", args: "job cancel 41 99", stdout: "asked to cancel job 41\n", stderr: "cannot cancel job 99: there is no job 99", exit: units.ExitFailed},
+		{name: "cancel what is over", args: "job cancel 43", stdout: "job 43 is over already (failed); nothing was stopped\n"},
 		{name: "cancel nothing", args: "job cancel", stderr: "at least one job", exit: units.ExitUsage},
 		{name: "contexts", args: "context list", stdout: `CONTEXT  SLICE            SERVICES
 core     hero-core.slice  2 running, 1 failed
@@ -208,7 +209,8 @@ func TestJobsAsJSON(t *testing.T) {
 		{"job list", "jobs", `"phase":"pending"`},
 		{"job show 41", "job", `"invocation_id":"abab`},
 		{"job show 42", "run", `"id":43`},
-		{"job cancel 41", "canceled", `[41]`},
+		{"job cancel 41 43", "canceled", `[41]`},
+		{"job cancel 41 43", "over", `[43]`},
 		{"context list", "contexts", `"slice":"hero-lab.slice"`},
 		{"metrics", "metrics", `hero_proc_ready 1\n`},
 		{"log prune --all", "pruned", `12`},
