@@ -28,7 +28,7 @@ func TestControl(t *testing.T) {
 			ends: map[units.ID]units.Job{core("worker"): failed},
 			want: result{1, "", `hero_proc: cannot start "core/worker": unit hero-core-worker.service failed: exit-code (exited with status 7)
 Try:
-  hero_proc service status worker
+  hero_proc service why worker
   journalctl -u hero-core-worker.service
 `},
 		},
@@ -37,7 +37,7 @@ Try:
 			ends: map[units.ID]units.Job{core("worker"): failed},
 			want: result{1, "restarted core/web\n", `hero_proc: cannot restart "core/worker": unit hero-core-worker.service failed: exit-code (exited with status 7)
 Try:
-  hero_proc service status worker
+  hero_proc service why worker
   journalctl -u hero-core-worker.service
 `},
 		},
@@ -48,7 +48,7 @@ Try:
 		{
 			name: "stopped while it started", args: "start web",
 			ends: map[units.ID]units.Job{core("web"): {Phase: units.PhaseCanceled}},
-			want: result{1, "", "hero_proc: \"core/web\" was stopped while it started\nTry:\n  hero_proc service status web\n  journalctl -u hero-core-web.service\n"},
+			want: result{1, "", "hero_proc: \"core/web\" was stopped while it started\nTry:\n  hero_proc service why web\n  journalctl -u hero-core-web.service\n"},
 		},
 		{
 			name: "killed as it did not stop", args: "stop web",
@@ -62,7 +62,7 @@ Try:
 		{
 			name: "the time is up", args: "start web --timeout 50ms",
 			ends: map[units.ID]units.Job{core("web"): {Phase: units.PhasePending}},
-			want: result{1, "", "hero_proc: \"core/web\" has not started within 50ms; systemd goes on with it\nTry:\n  hero_proc service status web\n  journalctl -u hero-core-web.service\n"},
+			want: result{1, "", "hero_proc: \"core/web\" has not started within 50ms; systemd goes on with it\nTry:\n  hero_proc service why web\n  journalctl -u hero-core-web.service\n"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestStartThatFailsForAReason(t *testing.T) {
 				}
 				m.statuses[core("worker")] = s
 			})
-			want := `hero_proc: cannot start "core/worker": ` + tt.want + "\nTry:\n  hero_proc service status worker\n  journalctl -u hero-core-worker.service\n"
+			want := `hero_proc: cannot start "core/worker": ` + tt.want + "\nTry:\n  hero_proc service why worker\n  journalctl -u hero-core-worker.service\n"
 			if r := run(t, m.address, how{}, "service", "start", "worker"); r.exit != 1 || r.stderr != want {
 				t.Errorf("it gives %+v; want %q", r, want)
 			}

@@ -204,7 +204,7 @@ func outcome(ctx context.Context, api API, id units.ID, v verb, job units.Job, e
 	if unit == "" {
 		unit = id.Unit()
 	}
-	look := fmt.Sprintf("hero_proc service status %s\njournalctl -u %s", short(id), unit)
+	look := fmt.Sprintf("hero_proc service why %s\njournalctl -u %s", short(id), unit)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return units.Errorf(units.CodeTimeout, "%q has not %s within %s; systemd goes on with it", id.String(), v.done, timeout).WithRemedy(look)
