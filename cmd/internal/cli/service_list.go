@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -99,7 +98,7 @@ func note(s units.Status) string {
 	case s.Reason != "":
 		return printable(s.Reason)
 	case s.Stale:
-		return fmt.Sprintf("runs with its old definition until: hero_proc service restart %s", short(s.ID))
+		return stale(s)
 	default:
 		return printable(s.Description)
 	}

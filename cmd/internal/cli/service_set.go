@@ -307,6 +307,10 @@ func (c *call) apply(ctx context.Context, api API, id units.ID, old, def map[str
 	if !now {
 		return nil
 	}
+	if s.Unit.Active == "active" && (s.Stale || s.State == units.StateRunning) {
+		c.result["services"] = []outcomeView{{Context: id.Context, Name: id.Name, Phase: string(units.PhaseRunning)}}
+		return nil // a start of what runs does nothing, and must not read as if the change had been applied
+	}
 	if s.Wanted == units.WantedSpec {
 		return units.Errorf(units.CodeNotStartable, "cannot start %q: it is a definition only (wanted status spec)", id.String())
 	}
@@ -320,13 +324,16 @@ func (c *call) apply(ctx context.Context, api API, id units.ID, old, def map[str
 // next says what comes after a definition was set.
 func next(s units.Status, now bool) string {
 	name := short(s.ID)
-	if s.Stale {
-		return "; it runs with its old definition until: hero_proc service restart " + name
-	}
-	if now {
+	switch {
+	case s.Stale && now && s.Unit.Active == "active":
+		return "; it runs already, with its old definition. To apply it: hero_proc service restart " + name
+	case s.Stale:
+		return "; it " + stale(s)
+	case now && s.State == units.StateRunning:
+		return "; it runs already"
+	case now:
 		return ""
-	}
-	if s.Unit.Alive() {
+	case s.Unit.Alive():
 		return "; it is " + string(s.State)
 	}
 	start := "To start it now: hero_proc service start " + name
@@ -338,4 +345,20 @@ func next(s units.Status, now bool) string {
 	default:
 		return "; it does not start at boot. " + start
 	}
+}
+
+// stale says what has an old definition of a service still, and for how long.
+func stale(s units.Status) string {
+	does := "has actions that run"
+	switch {
+	case s.Unit.Active == "active" || s.Unit.Active == "reloading":
+		does = "runs"
+	case s.Unit.Sub == "auto-restart":
+		does = "waits to be restarted,"
+	case s.Unit.Active == "activating":
+		does = "starts"
+	case s.Unit.Active == "deactivating":
+		does = "is stopping,"
+	}
+	return does + " with its old definition until: hero_proc service restart " + short(s.ID)
 }

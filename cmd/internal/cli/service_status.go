@@ -67,7 +67,7 @@ func (c *call) printStatus(s units.Status) {
 	}
 	c.lines("Remedy", s.Remedy)
 	if s.Stale {
-		c.prose("Note", "runs with its old definition until: hero_proc service restart "+short(s.ID))
+		c.prose("Note", stale(s))
 	}
 	if s.Unit.Name == "" {
 		return // a definition only

@@ -91,6 +91,16 @@ func TestSet(t *testing.T) {
 			},
 		},
 		{
+			name: "a change of one that runs, now, is not applied", id: core("hero_db"), args: []string{"hero_db", "--memory-max", "1G", "--now"},
+			stdout: "changed core/hero_db; it runs already, with its old definition. To apply it: hero_proc service restart hero_db\n",
+			check:  func(s units.Service) bool { return s.Actions[0].MemoryMax == 1<<30 },
+		},
+		{
+			name: "no change of one that runs, now", id: core("hero_db"), args: []string{"hero_db", "--memory-max", "512M", "--now"},
+			stdout: "unchanged core/hero_db; it runs already\n",
+			check:  func(s units.Service) bool { return s.Actions[0].MemoryMax == 512<<20 },
+		},
+		{
 			name: "a change that needs no restart", id: core("hero_db"), args: []string{"hero_db", "--description", "x"},
 			stdout: "changed core/hero_db; it is running\n",
 			check:  func(s units.Service) bool { return s.Description == "x" },
@@ -214,6 +224,24 @@ func TestEveryKeyHasAFlag(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: flags are for %v; want %v", tt.name, got, want)
+		}
+	}
+}
+
+// What has the old definition of a service is said as it is.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ active, sub, does string }{
+		{"active", "running", "runs with"},
+		{"reloading", "reload", "runs with"},
+		{"activating", "auto-restart", "waits to be restarted, with"},
+		{"activating", "start-post", "starts with"},
+		{"deactivating", "stop-sigterm", "is stopping, with"},
+		{"inactive", "dead", "has actions that run with"},
+	} {
+		want := tt.does + " its old definition until: hero_proc service restart web"
+		if got := stale(units.Status{ID: core("web"), Unit: units.Unit{Active: tt.active, Sub: tt.sub}}); got != want {
+			t.Errorf("%s (%s) %s; want %s", tt.active, tt.sub, got, want)
 		}
 	}
 }
