@@ -112,7 +112,7 @@ func TestBootWaitsUntilHeroDBAnswers(t *testing.T) {
 	if up, ready := g.usec(heroDB, "ActiveEnterTimestampMonotonic"), g.readyAt(); ready < up {
 		t.Errorf("READY=1 was at %s, before hero_db answered at %s", ready, up)
 	}
-	if health := g.hp("health"); !strings.Contains(health, "hero_db: active") {
+	if health := g.hp("health"); !strings.Contains(health, "active at the last boot") {
 		t.Errorf("health says:\n%s", health)
 	}
 }

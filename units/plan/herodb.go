@@ -51,7 +51,7 @@ func DecideHeroDB(in HeroDBInput) HeroDBDecision {
 		message := fmt.Sprintf("service %q is not registered, so it was not started; services that need it will fail", in.ID)
 		remedy := fmt.Sprintf("hero_proc service set %s --context %s --status start --exec 'COMMAND' --ready redis://127.0.0.1:6379\nhero_proc service start %s --context %s",
 			in.ID.Name, in.ID.Context, in.ID.Name, in.ID.Context)
-		return HeroDBDecision{HeroDBNotRegistered, "no such row in the store", event(units.EventNotRegistered, message, remedy)}
+		return HeroDBDecision{HeroDBNotRegistered, "no service of that name", event(units.EventNotRegistered, message, remedy)}
 	case in.Wanted != units.WantedStart:
 		message := fmt.Sprintf("service %q has wanted status %q, not \"start\", so it was left alone", in.ID, in.Wanted)
 		remedy := fmt.Sprintf("hero_proc service enable --now %s", in.ID)

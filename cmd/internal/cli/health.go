@@ -37,7 +37,9 @@ func (c *call) health(ctx context.Context, cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	c.result["health"] = viewHealth(h)
+	view := viewHealth(h)
+	view.HeroDBNow = heroDBNow(ctx, api)
+	c.result["health"] = view
 	ready := c.paint(green, "ready")
 	if !h.Ready {
 		c.exit = units.ExitFailed
@@ -55,6 +57,9 @@ func (c *call) health(ctx context.Context, cc *cli.Context) error {
 	if h.HeroDBReason != "" {
 		db += ": " + printable(h.HeroDBReason)
 	}
+	if view.HeroDBNow != "" && view.HeroDBNow != h.HeroDB {
+		db = view.HeroDBNow + " now; " + db
+	}
 	c.prose("hero_db", db)
 	var counts []string
 	for _, s := range states {
@@ -70,6 +75,19 @@ func (c *call) health(ctx context.Context, cc *cli.Context) error {
 		c.field("Dropped", fmt.Sprintf("%d reports did not fit the log table; the journal has them", h.LogsDropped))
 	}
 	return nil
+}
+
+// heroDBNow is what hero_db reads as, which is another thing than how it was at
+// the boot; "" is not known.
+func heroDBNow(ctx context.Context, api API) string {
+	s, err := api.Status(ctx, units.ID{Context: units.DefaultContext, Name: units.HeroDB})
+	switch {
+	case units.CodeOf(err) == units.CodeNoSuchService:
+		return "not-registered"
+	case err != nil:
+		return ""
+	}
+	return string(s.State)
 }
 
 func (c *call) versionCommand() *cli.Command {

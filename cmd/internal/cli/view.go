@@ -121,6 +121,7 @@ type healthView struct {
 	Ready        bool           `json:"ready"`
 	HeroDB       string         `json:"hero_db"`
 	HeroDBReason string         `json:"hero_db_reason"`
+	HeroDBNow    string         `json:"hero_db_now"`
 	Services     map[string]int `json:"services"`
 	LogsDropped  uint64         `json:"logs_dropped"`
 }
