@@ -109,6 +109,9 @@ func (r Request) Decide(answer Answer) error {
 	default:
 		why = "polkit does not grant it " + Actions[r.Access]
 	}
+	if r.NeedsPolkit() && answer != Absent && answer != Failed {
+		remedy += fmt.Sprintf("\nor have root grant %s to user %d, as in /usr/share/doc/hero-proc/examples/50-hero_proc.rules", Actions[r.Access], r.UID)
+	}
 	return units.Errorf(code, "%s is refused to user %d: %s", r.what(), r.UID, why).WithRemedy(remedy)
 }
 

@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/authz"
@@ -110,8 +111,14 @@ func TestRefusalsSayWhatAndWhy(t *testing.T) {
 		if fmt.Sprint(err) != tt.want {
 			t.Errorf("got  %v\nwant %s", err, tt.want)
 		}
-		if e, ok := err.(*units.Error); !ok || e.Remedy == "" {
-			t.Errorf("%v: has no remedy", err)
+		e, ok := err.(*units.Error)
+		if !ok || e.Remedy == "" {
+			t.Fatalf("%v: has no remedy", err)
+		}
+		// A rule helps where polkit is there, and is what decides.
+		grant := "grant " + authz.Actions[tt.request.Access] + " to user 1000"
+		if helps := tt.answer == authz.Denied || tt.answer == authz.Challenge; strings.Contains(e.Remedy, grant) != helps {
+			t.Errorf("%v: its remedy is %q; a rule of polkit's helps: %t", err, e.Remedy, helps)
 		}
 	}
 }
