@@ -21,7 +21,7 @@ var whyVaries = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?`), "TIME"},
 	{regexp.MustCompile(`(\d+min )?\d+s ago`), "AGO ago"},
 	{regexp.MustCompile(`\[\d+\]`), "[PID]"},
-	{regexp.MustCompile(`, [0-9.]+m?s after it was asked for`), ", SOON after it was asked for"},
+	{regexp.MustCompile(`[0-9.]+m?s after it was asked for`), "SOON after it was asked for"},
 	{regexp.MustCompile(`and \d+ tries`), "and N tries"},
 	{regexp.MustCompile(`PID \d+`), "PID N"},
 }

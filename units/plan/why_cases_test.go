@@ -26,6 +26,16 @@ var whyCases = []whyCase{
 		want: []string{"0  a: runs, and nothing is wrong | it counts as ready once it is executed: it has no readiness probe"},
 	},
 	{
+		name: "running without a probe, and started", services: []units.Service{svc("a")},
+		states: map[string]units.Status{"a": is(units.StateRunning, "active", "running", "", with(func(u *units.Unit) { u.InvocationID = "i" }))},
+		jobs: map[string]units.Job{"a": func() units.Job {
+			j := whyJob(units.PhaseRunning, "i", "")
+			j.Started = j.Created.Add(time.Millisecond)
+			return j
+		}()},
+		want: []string{"0  a: runs, and nothing is wrong | it counts as ready once it is executed: it has no readiness probe; 1ms after it was asked for"},
+	},
+	{
 		name: "running, and says so", services: []units.Service{svc("a", ready(units.ReadyNotify))},
 		states: map[string]units.Status{"a": is(units.StateRunning, "active", "running", "", with(func(u *units.Unit) { u.InvocationID, u.Restarts = "i", 2 }))},
 		jobs: map[string]units.Job{"a": func() units.Job {

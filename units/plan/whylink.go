@@ -160,18 +160,18 @@ func (w *walk) running(st units.Status) string {
 	if !ok || s.Primary() < 0 {
 		return st.Reason
 	}
-	var why string
+	why, then := "", ", "
 	switch a := s.Actions[s.Primary()]; {
 	case a.Ready == units.ReadyNotify:
 		why = "it said itself that it is ready (sd_notify)"
 	case a.Ready.IsProbe():
 		why = "it is ready: its probe " + string(a.Ready) + " was answered"
 	default:
-		why = "it counts as ready once it is executed: it has no readiness probe"
+		why, then = "it counts as ready once it is executed: it has no readiness probe", "; "
 	}
 	job := w.Jobs[st.Unit.Name]
 	if took := job.Started.Sub(job.Created); job.InvocationID == st.Unit.InvocationID && !job.Started.IsZero() && took > 0 {
-		why += fmt.Sprintf(", %s after it was asked for", round(took))
+		why += fmt.Sprintf("%s%s after it was asked for", then, round(took))
 	}
 	if st.Unit.Restarts > 0 {
 		why += fmt.Sprintf("; systemd has restarted it %s", times(int(st.Unit.Restarts)))
