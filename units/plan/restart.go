@@ -96,7 +96,11 @@ func DecideRetry(in RetryInput) RetryDecision {
 		return never("the service itself is " + in.Primary.Active)
 	case in.Due.IsZero():
 		wait := in.Action.RetryWait(in.Tries)
-		return RetryDecision{RetryLater, fmt.Sprintf("hero_proc starts it again in %s, after %s of its own", wait, countOf(in.Tries, "start")), wait}
+		tries := " (its first try)"
+		if in.Tries > 0 {
+			tries = fmt.Sprintf(", after %s of its own", countOf(in.Tries, "start"))
+		}
+		return RetryDecision{RetryLater, "hero_proc starts it again in " + wait.String() + tries, wait}
 	case in.Now.Before(in.Due):
 		wait := in.Due.Sub(in.Now)
 		return RetryDecision{RetryLater, fmt.Sprintf("hero_proc starts it again in %s", wait.Round(time.Second)), wait}

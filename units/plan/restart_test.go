@@ -20,7 +20,7 @@ func TestDecideRetry(t *testing.T) {
 		change func(*RetryInput)
 		want   RetryDecision
 	}{
-		{"systemd has given it up", func(*RetryInput) {}, RetryDecision{RetryLater, "hero_proc starts it again in 1m0s, after no start of its own", time.Minute}},
+		{"systemd has given it up", func(*RetryInput) {}, RetryDecision{RetryLater, "hero_proc starts it again in 1m0s (its first try)", time.Minute}},
 		{"again, after one try", func(in *RetryInput) { in.Tries = 1 }, RetryDecision{RetryLater, "hero_proc starts it again in 2m0s, after 1 start of its own", 2 * time.Minute}},
 		{"again, after many", func(in *RetryInput) { in.Tries = 90 }, RetryDecision{RetryLater, "hero_proc starts it again in 1h0m0s, after 90 starts of its own", time.Hour}},
 		{"the time is not yet over", func(in *RetryInput) { in.Noted, in.Due = true, now.Add(10*time.Second) }, RetryDecision{RetryLater, "hero_proc starts it again in 10s", 10 * time.Second}},
@@ -50,7 +50,7 @@ func TestDecideRetry(t *testing.T) {
 		{"a one-shot", func(in *RetryInput) { in.Action = action(func(a *units.Action) { a.Process = false }) }, RetryDecision{RetryNone, "its restart is no", 0}},
 		{"a one-shot that is restarted", func(in *RetryInput) {
 			in.Action = action(func(a *units.Action) { a.Process, a.Restart = false, units.RestartOnFailure })
-		}, RetryDecision{RetryLater, "hero_proc starts it again in 1m0s, after no start of its own", time.Minute}},
+		}, RetryDecision{RetryLater, "hero_proc starts it again in 1m0s (its first try)", time.Minute}},
 		{"it is not wanted", func(in *RetryInput) { in.Wanted = units.WantedStop }, RetryDecision{RetryNever, "its wanted status is stop", 0}},
 		{"it is to be left alone", func(in *RetryInput) { in.Wanted = units.WantedIgnore }, RetryDecision{RetryNever, "its wanted status is ignore", 0}},
 		{"opted out", func(in *RetryInput) { in.Action = action(func(a *units.Action) { a.NoRetry = true }) }, RetryDecision{RetryNever, "its restart_retry is false", 0}},
@@ -59,7 +59,7 @@ func TestDecideRetry(t *testing.T) {
 		}, RetryDecision{RetryNever, "its restart_retry is false", 0}},
 		{"it has a problem", func(in *RetryInput) { in.Blocked = &Problem{Message: "it is part of a cycle"} }, RetryDecision{RetryNever, "it is part of a cycle", 0}},
 		{"it is masked", func(in *RetryInput) { in.Unit = unit(func(u *units.Unit) { u.Load = "masked" }) }, RetryDecision{RetryNever, "systemd can't use its unit, whose load state is masked", 0}},
-		{"a further action of a service that runs", func(in *RetryInput) { in.Primary.Name, in.Primary.Active = "hero-core-b.service", "active" }, RetryDecision{RetryLater, "hero_proc starts it again in 1m0s, after no start of its own", time.Minute}},
+		{"a further action of a service that runs", func(in *RetryInput) { in.Primary.Name, in.Primary.Active = "hero-core-b.service", "active" }, RetryDecision{RetryLater, "hero_proc starts it again in 1m0s (its first try)", time.Minute}},
 		{"a further action of one that doesn't", func(in *RetryInput) { in.Primary.Name = "hero-core-b.service" }, RetryDecision{RetryNever, "the service itself is failed", 0}},
 	} {
 		in := RetryInput{Wanted: units.WantedStart, Action: process, Unit: given, Primary: given, Job: "failed", Now: now}
