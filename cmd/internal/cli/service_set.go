@@ -327,6 +327,9 @@ func next(s units.Status, now bool) string {
 	switch {
 	case s.Stale && now && s.Unit.Active == "active":
 		return "; it runs already, with its old definition. To apply it: hero_proc service restart " + name
+	case s.Stale && s.Unit.Sub == "auto-restart" && s.Wanted != units.WantedSpec:
+		// The daemon does not let systemd go on with what is wrong.
+		return "; it waited to be restarted, and is started now with its new definition"
 	case s.Stale:
 		return "; it " + stale(s)
 	case now && s.State == units.StateRunning:
@@ -349,16 +352,18 @@ func next(s units.Status, now bool) string {
 
 // stale says what has an old definition of a service still, and for how long.
 func stale(s units.Status) string {
-	does := "has actions that run"
-	switch {
-	case s.Unit.Active == "active" || s.Unit.Active == "reloading":
-		does = "runs"
-	case s.Unit.Sub == "auto-restart":
-		does = "waits to be restarted,"
-	case s.Unit.Active == "activating":
+	does := "runs"
+	switch s.Unit.Active {
+	case "activating":
 		does = "starts"
-	case s.Unit.Active == "deactivating":
-		does = "is stopping,"
+		if s.Unit.Sub == "auto-restart" {
+			does = "waits to be restarted,"
+		}
+	case "inactive", "failed", "deactivating":
+		if !slices.ContainsFunc(s.Actions, func(a units.ActionStatus) bool { return a.Unit.Alive() }) {
+			return "has its old definition until its next start"
+		}
+		does = "has actions that run"
 	}
 	return does + " with its old definition until: hero_proc service restart " + short(s.ID)
 }

@@ -231,17 +231,24 @@ func TestEveryKeyHasAFlag(t *testing.T) {
 // What has the old definition of a service is said as it is.
 func TestStale(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ active, sub, does string }{
-		{"active", "running", "runs with"},
-		{"reloading", "reload", "runs with"},
-		{"activating", "auto-restart", "waits to be restarted, with"},
-		{"activating", "start-post", "starts with"},
-		{"deactivating", "stop-sigterm", "is stopping, with"},
-		{"inactive", "dead", "has actions that run with"},
+	const until = " its old definition until: hero_proc service restart web"
+	for _, tt := range []struct{ active, sub, other, want string }{
+		{"active", "running", "inactive", "runs with" + until},
+		{"reloading", "reload", "inactive", "runs with" + until},
+		{"activating", "auto-restart", "inactive", "waits to be restarted, with" + until},
+		{"activating", "start-post", "inactive", "starts with" + until},
+		{"deactivating", "stop-sigterm", "inactive", "has its old definition until its next start"},
+		{"inactive", "dead", "inactive", "has its old definition until its next start"},
+		{"inactive", "dead", "active", "has actions that run with" + until},
 	} {
-		want := tt.does + " its old definition until: hero_proc service restart web"
-		if got := stale(units.Status{ID: core("web"), Unit: units.Unit{Active: tt.active, Sub: tt.sub}}); got != want {
-			t.Errorf("%s (%s) %s; want %s", tt.active, tt.sub, got, want)
+		s := units.Status{ID: core("web"), Unit: units.Unit{Load: "loaded", Active: tt.active, Sub: tt.sub}}
+		s.Actions = []units.ActionStatus{{Unit: s.Unit}, {Unit: units.Unit{Load: "loaded", Active: tt.other}}}
+		if got := stale(s); got != tt.want {
+			t.Errorf("%s (%s), another %s: %q; want %q", tt.active, tt.sub, tt.other, got, tt.want)
 		}
+	}
+	waits := units.Status{ID: core("web"), Stale: true, Unit: units.Unit{Active: "activating", Sub: "auto-restart"}}
+	if got, want := next(waits, false), "; it waited to be restarted, and is started now with its new definition"; got != want {
+		t.Errorf("after a set it says %q; want %q", got, want)
 	}
 }
