@@ -103,6 +103,9 @@ func Run(ctx context.Context, args []string, env Env) int {
 		c.complete(ctx, app, args[1:])
 		return units.ExitDone
 	}
+	if len(args) > 0 && args[0] == "--version" {
+		args = append([]string{"version"}, args[1:]...) // what every program has
+	}
 	err := app.RunContext(ctx, append([]string{app.Name}, reorder(app, args)...))
 	if c.api != nil {
 		// The answer is here already; a connection that breaks now harms nobody.

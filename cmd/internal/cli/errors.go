@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -97,12 +98,35 @@ func usagef(cc *cli.Context, format string, args ...any) error {
 
 // usageError turns what the flag parser says into an error of the table.
 func usageError(cc *cli.Context, err error, _ bool) error {
+	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
+		return usagef(cc, "%s needs a value", dashed(strings.TrimPrefix(name, "-")))
+	}
+	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
+		return usagef(cc, "%s is %s; want %s", dashed(m[2]), m[1], wanted(findFlag(cc.Command.Flags, m[2])))
+	}
 	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !ok {
 		return usagef(cc, "%w", err)
 	}
 	name = strings.TrimPrefix(name, "-")
 	return usagef(cc, "unknown flag %s%s", dashed(name), meant(name, cli.SuggestFlag(cc.Command.Flags, name, true)))
+}
+
+// badValue is what package flag says of a value: it, and the flag.
+var badValue = regexp.MustCompile(`(?s)^invalid (?:boolean )?value (".*") for (?:flag )?-+(\S+): `)
+
+// wanted is what the values of a flag look like.
+func wanted(f cli.Flag) string {
+	switch f.(type) {
+	case *cli.DurationFlag:
+		return "a time such as 30s, 1.5s or 2m"
+	case *cli.IntFlag, *cli.Int64Flag:
+		return "a whole number"
+	case *cli.BoolFlag:
+		return "true, false, or no value at all"
+	default:
+		return "something else"
+	}
 }
 
 // meant is the suggestion, when it is near enough to be one.
