@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"reflect"
@@ -279,6 +280,8 @@ func (c *check) health() units.ActionHealth {
 	}
 	if h.State == units.HealthUnhealthy {
 		h.Note = c.done.Reason
+	} else if h.State == units.HealthHealthy && h.Failures > 0 {
+		h.Note = fmt.Sprintf("it is unhealthy after %d in a row", c.Failures)
 	}
 	return h
 }

@@ -52,6 +52,26 @@ func (d *daemon) awaitHealth(name string, state units.HealthState) units.ActionH
 	}
 }
 
+func TestFailuresAreToldBeforeItIsUnhealthy(t *testing.T) {
+	w := newWorld(t)
+	var bad atomic.Bool
+	w.ask = func(units.HealthCheck) (bool, string) { return !bad.Load(), "no answer in time" }
+	d := w.boot()
+	d.define(healthy("web", probed, "health_failures", 1000))
+	d.start("web")
+	d.awaitHealth("web", units.HealthHealthy)
+	bad.Store(true)
+	for deadline := time.Now().Add(20 * time.Second); d.status("web").Health[0].Failures == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no failure is counted")
+		}
+	}
+	h := d.status("web").Health[0]
+	if h.State != units.HealthHealthy || h.Says != "no answer in time" || h.Note != "it is unhealthy after 1000 in a row" {
+		t.Errorf("its health is %+v", h)
+	}
+}
+
 func TestUnhealthyIsRestartedWithinItsBudget(t *testing.T) {
 	w := newWorld(t)
 	var bad atomic.Bool

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +107,29 @@ func TestFit(t *testing.T) {
 	} {
 		if fit(tt.widths, tt.width); !slices.Equal(tt.widths, tt.want) {
 			t.Errorf("%s: widths are %v; want %v", tt.name, tt.widths, tt.want)
+		}
+	}
+}
+
+// What is healthy until one more failure is not told as plainly healthy.
+func TestHealthOfWhatFailsNow(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		health units.ActionHealth
+		want   string
+	}{
+		{units.ActionHealth{State: units.HealthHealthy}, "main: healthy, redis://"},
+		{units.ActionHealth{State: units.HealthHealthy, Failures: 2, Says: "no answer in time", Note: "it is unhealthy after 3 in a row"},
+			"main: healthy, redis://; since then 2 failures in a row: no answer in time; it is unhealthy after 3 in a row"},
+		{units.ActionHealth{State: units.HealthHealthy, Says: "no answer in time"}, "main: healthy, redis://; since then a failure that does not count: no answer in time"},
+		{units.ActionHealth{State: units.HealthUnhealthy, Failures: 3, Says: "no answer in time"}, "main: unhealthy, redis://: no answer in time"},
+	} {
+		tt.health.Action, tt.health.Probe = "main", "redis://"
+		var out bytes.Buffer
+		c := &call{Env: Env{Stdout: &out}}
+		c.printHealth(units.Status{Health: []units.ActionHealth{tt.health}})
+		if want := label("Health") + tt.want + "\n"; out.String() != want {
+			t.Errorf("it prints %q; want %q", out.String(), want)
 		}
 	}
 }

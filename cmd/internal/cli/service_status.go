@@ -104,6 +104,12 @@ func (c *call) printHealth(s units.Status) {
 			text += fmt.Sprintf(" since %s; %s ago", c.when(h.Since), c.ago(h.Since))
 		}
 		text += ", " + printable(h.Probe)
+		switch {
+		case h.State == units.HealthHealthy && h.Failures > 0: // too few to be unhealthy
+			text += "; since then " + count(int(h.Failures), "failure") + " in a row"
+		case h.State == units.HealthHealthy && h.Says != "":
+			text += "; since then a failure that does not count"
+		}
 		if h.Says != "" {
 			text += ": " + printable(h.Says)
 		}
