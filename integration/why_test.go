@@ -77,8 +77,11 @@ func TestWhyOfAChain(t *testing.T) {
 	g.set("b", sleeper, "--requires", "c")
 	g.set("a", sleeper, "--requires", "b")
 	g.wantWhy("a", "chain-never-started")
-	if r := g.run("hero_proc", "service", "start", "a"); r.Exit != 1 {
-		t.Fatalf("start of a exits with %d", r.Exit)
+	if r := g.run("hero_proc", "service", "start", "a"); r.Exit != 1 || !strings.Contains(r.Stderr, "Try:\n  hero_proc service why a\n") {
+		t.Fatalf("start of a exits with %d: %s", r.Exit, r.Stderr)
+	}
+	if state, reason := g.reads("a"); state != "blocked" || reason != "it requires hero-core-b.service, which is inactive; hero_proc starts it once that is up" {
+		t.Errorf("a, two behind what failed, is %s: %s", state, reason)
 	}
 	for _, n := range []string{"a", "b", "c"} {
 		g.wantWhy(n, "chain-failed-"+n)

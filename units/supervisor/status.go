@@ -197,12 +197,14 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 	st.Health = s.checks.health(service)
 	st.HealthState = units.WorstHealth(st.Health)
 	reading := plan.WithHealth(plan.Read(service, actions, down, problem, said), service, st.Health)
+	awaits := s.restarts.get(st.Unit.Name).job == plan.JobDependency && !s.restarts.isHalted(id)
+	reading, direct := plan.Awaiting(reading, service, requires, awaits, said), reading.State
 	if queued, ok := plan.Queued(service, actions, requires, said); ok {
 		reading = queued
 	}
 	st.State, st.Reason, st.Remedy = reading.State, reading.Reason, reading.Remedy
 	switch {
-	case reading.State == units.StateFailed, reading.State == units.StateBlocked && len(down) > 0:
+	case reading.State == units.StateFailed, reading.State == units.StateBlocked && (len(down) > 0 || direct == units.StateInactive):
 		if st.Intends = s.intends(st.Unit.Name); st.Intends != "" {
 			st.Reason += "; " + st.Intends
 		}
