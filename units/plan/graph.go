@@ -258,11 +258,15 @@ func (g *Graph) addCycle(members []units.ID) {
 		names = append(names, id.String())
 	}
 	cycle := strings.Join(names, " after ")
+	in := make(map[units.ID]bool, len(members))
+	for _, id := range members {
+		in[id] = true
+	}
 	for _, id := range members {
 		g.problems[id] = Problem{
 			Code:    units.EventDependencyCycle,
 			Message: fmt.Sprintf("service %q can't start: it is in a dependency cycle: %s", id, cycle),
-			Remedy:  fmt.Sprintf("hero_proc service show %s\nhero_proc service set %s --requires '' --after '' --wants ''", id, id),
+			Remedy:  fmt.Sprintf("hero_proc service show %s\n%s", id, g.Without(id, func(dep units.ID) bool { return in[dep] })),
 		}
 	}
 }

@@ -214,15 +214,16 @@ func (s *Supervisor) removable(id units.ID) error {
 	if _, broken := g.Problem(id); !valid && !broken {
 		return units.NoSuchService(id)
 	}
-	var names []string
+	var names, remedy []string
 	for _, by := range g.RequiredBy(id) {
 		if by != id {
 			names = append(names, by.String())
+			remedy = append(remedy, g.Without(by, func(dep units.ID) bool { return dep == id }))
 		}
 	}
 	if len(names) > 0 {
 		return units.Errorf(units.CodeInUse, "service %q is required by %s", id, strings.Join(names, ", ")).
-			WithRemedy("hero_proc service set " + strings.Join(names, " --requires ''\nhero_proc service set ") + " --requires ''")
+			WithRemedy(strings.Join(remedy, "\n"))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -297,7 +298,7 @@ func TestSetRefusesWithNothingLost(t *testing.T) {
 func TestRemove(t *testing.T) {
 	w := newWorld(t)
 	d := w.boot()
-	d.define(def("db", "/bin/db"), def("a", "/bin/a", "requires", "db"), def("b", "/bin/b", "after", "a"))
+	d.define(def("db", "/bin/db"), def("cache", "/bin/cache"), def("a", "/bin/a", "requires", []string{"db", "cache"}), def("b", "/bin/b", "after", "a"))
 	id := func(name string) units.ID { return units.ID{Context: "core", Name: name} }
 	job, err := d.Start(t.Context(), id("a"))
 	if err != nil {
@@ -315,10 +316,15 @@ func TestRemove(t *testing.T) {
 		{"a", true, ""},
 		{"a", false, units.CodeNoSuchService},
 		{"db", true, ""},
+		{"cache", true, ""},
 	} {
 		err := d.Remove(t.Context(), id(c.name), c.stop)
 		if (err == nil) != (c.want == "") || err != nil && units.CodeOf(err) != c.want {
 			t.Errorf("removing %s (stop %v) answered %v, want %q", c.name, c.stop, err, c.want)
+		}
+		var refused *units.Error
+		if want := "hero_proc service set core/a --requires cache"; c.name == "db" && errors.As(err, &refused) && refused.Remedy != want {
+			t.Errorf("removing db is mended by %q, want %q", refused.Remedy, want)
 		}
 	}
 	listed, err := d.manager.Units(t.Context())
