@@ -71,7 +71,7 @@ var actionFields = []field[Action]{
 	row("health_successes", thresholdKind, "How many successes in a row make what is unhealthy healthy again; 1 unless given.", func(a *Action) *uint32 { return &a.HealthSuccesses }),
 	row("health_status", statusKind, "The status of HTTP that is healthy; any from 200 to 399 unless given.", func(a *Action) *uint32 { return &a.HealthStatus }),
 	row("health_match", matchKind, "Text that the body of an answer of HTTP must have in it.", func(a *Action) *string { return &a.HealthMatch }),
-	row("health_credential", credentialKind, "The name of the credential with the password for a probe of Redis: AUTH.", func(a *Action) *string { return &a.HealthCredential }),
+	row("health_credential", credentialKind, "The name of the credential with the password for a probe of Redis: AUTH; ready_credential unless given, where ready asks the same server.", func(a *Action) *string { return &a.HealthCredential }),
 	row("on_unhealthy", wordKind(UnhealthyWarn, UnhealthyRestart, ""), "What is done when it is unhealthy: reported, or also restarted (the default), if its wanted status is start and nobody has stopped it.", func(a *Action) *OnUnhealthy { return &a.OnUnhealthy }),
 	row("unhealthy_restarts", thresholdKind, "The most of these restarts within unhealthy_window; 3 unless given.", func(a *Action) *uint32 { return &a.UnhealthyRestarts }),
 	row("unhealthy_window", durationKind, "The time in which these restarts are counted; 10m unless given.", func(a *Action) *time.Duration { return &a.UnhealthyWindow }),

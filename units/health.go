@@ -56,7 +56,7 @@ func (a Action) HealthCheck() (HealthCheck, bool) {
 		return HealthCheck{}, false
 	}
 	return HealthCheck{
-		Probe: probe, Status: a.HealthStatus, Match: a.HealthMatch, Credential: a.HealthCredential,
+		Probe: probe, Status: a.HealthStatus, Match: a.HealthMatch, Credential: or(a.HealthCredential, a.sameCredential(probe)),
 		Interval: or(a.HealthInterval, DefaultHealthInterval),
 		Timeout:  or(a.HealthTimeout, DefaultHealthTimeout),
 		Grace:    or(a.HealthGrace, DefaultHealthGrace),
@@ -64,6 +64,16 @@ func (a Action) HealthCheck() (HealthCheck, bool) {
 		On:       or(a.OnUnhealthy, UnhealthyRestart),
 		Restarts: or(a.UnhealthyRestarts, DefaultUnhealthyRestarts), Window: or(a.UnhealthyWindow, DefaultUnhealthyWindow),
 	}, true
+}
+
+// sameCredential is the one for readiness, where the probe asks the same server:
+// it wants the same password.
+func (a Action) sameCredential(probe Probe) string {
+	ready, err := ParseProbe(string(a.Ready))
+	if err != nil || ready.Kind != ProbeRedis || probe.Kind != ProbeRedis || ready.Network != probe.Network || ready.Address != probe.Address {
+		return ""
+	}
+	return a.ReadyCredential
 }
 
 // or is v, or what holds where it is not set.

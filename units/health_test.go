@@ -99,6 +99,28 @@ func TestHealthCheck(t *testing.T) {
 	}
 }
 
+// The server that has said by a password that it is ready wants it for its
+// health too.
+func TestHealthCredential(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		a    Action
+		want string
+	}{
+		{"the same server", Action{Ready: "redis://127.0.0.1:6379", ReadyCredential: "p", Health: "redis://"}, "p"},
+		{"the same socket", Action{Ready: "redis+unix:/s", ReadyCredential: "p", Health: "redis+unix:/s"}, "p"},
+		{"one of its own", Action{Ready: "redis://", ReadyCredential: "p", Health: "redis://", HealthCredential: "q"}, "q"},
+		{"another port", Action{Ready: "redis://", ReadyCredential: "p", Health: "redis://127.0.0.1:1"}, ""},
+		{"another kind", Action{Ready: "redis://", ReadyCredential: "p", Health: "tcp:127.0.0.1:6379"}, ""},
+		{"no probe of readiness", Action{Ready: ReadyNotify, Health: "redis://"}, ""},
+	} {
+		if c, ok := tt.a.HealthCheck(); !ok || c.Credential != tt.want {
+			t.Errorf("%s: the credential is %q, want %q", tt.name, c.Credential, tt.want)
+		}
+	}
+}
+
 // Whatever can't be asked by anybody is asked as the service.
 func TestByNetwork(t *testing.T) {
 	t.Parallel()

@@ -49,6 +49,7 @@ func heroDBPreset(id ID) map[string]any {
 			"ready":            "redis://127.0.0.1:6379",
 			"ready_credential": "admin_secret",
 			"ready_timeout":    "2m0s", // it may have much to load
+			"ports":            []string{"127.0.0.1:6379"},
 			"restart":          string(RestartAlways),
 			"restart_delay":    "1s",
 			"timeout_stop":     "1m30s", // it may have much to write

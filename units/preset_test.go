@@ -46,4 +46,9 @@ func TestPresets(t *testing.T) {
 	if err != nil || len(s.Actions[0].Exec) != 3 || !strings.Contains(s.Actions[0].Exec[2], "$CREDENTIALS_DIRECTORY") {
 		t.Errorf("hero_db is executed as %q, %v", s.Actions[0].Exec, err)
 	}
+	// Its health can be asked without a word about its secret.
+	s.Actions[0].Health = string(s.Actions[0].Ready)
+	if c, ok := s.Actions[0].HealthCheck(); !ok || c.Credential != "admin_secret" {
+		t.Errorf("hero_db's health is asked with the credential %q", c.Credential)
+	}
 }

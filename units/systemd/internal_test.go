@@ -152,3 +152,25 @@ func TestJobs(t *testing.T) {
 		}
 	}
 }
+
+// What could not be executed at all is told of as systemd does, also where that
+// was what prepares the program, and not the program.
+func TestExit(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		result       string
+		main, pre    int32
+		code, status int32
+	}{
+		{"the program has failed", "exit-code", 3, 0, 1, 3},
+		{"its preparation has found something", "exit-code", 0, 1, 1, 0},
+		{"its preparation could not be executed", "exit-code", 0, 243, 1, 243},
+		{"that was before", "success", 0, 243, 1, 0},
+	} {
+		pre := []any{"/p", []string{"/p"}, false, uint64(1), uint64(1), uint64(1), uint64(1), uint32(1), int32(1), c.pre}
+		code, status := exit(map[string]any{"Result": c.result, "ExecMainCode": int32(1), "ExecMainStatus": c.main, "ExecStartPre": [][]any{pre}})
+		if code != c.code || status != c.status {
+			t.Errorf("%s: it is %d, %d; want %d, %d", c.name, code, status, c.code, c.status)
+		}
+	}
+}

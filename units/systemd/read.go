@@ -101,6 +101,7 @@ func (m *Manager) properties(ctx context.Context, name string) (properties map[s
 // unitOf makes a unit of its properties: org.freedesktop.systemd1(5), Unit
 // and Service.
 func unitOf(name string, p map[string]any) units.Unit {
+	code, status := exit(p)
 	return units.Unit{
 		Name:         name,
 		Load:         word(p, "LoadState"),
@@ -110,8 +111,8 @@ func unitOf(name string, p map[string]any) units.Unit {
 		Result:       word(p, "Result"),
 		InvocationID: hex.EncodeToString(get[[]byte](p, "InvocationID")),
 		MainPID:      get[uint32](p, "MainPID"),
-		ExitCode:     get[int32](p, "ExecMainCode"),
-		ExitStatus:   get[int32](p, "ExecMainStatus"),
+		ExitCode:     code,
+		ExitStatus:   status,
 		Restarts:     get[uint32](p, "NRestarts"),
 		ActiveSince:  timestamp(p, "ActiveEnterTimestamp"),
 		BegunAt:      timestamp(p, "ExecMainStartTimestamp"),
@@ -123,6 +124,30 @@ func unitOf(name string, p map[string]any) units.Unit {
 		IORead:       count(p, "IOReadBytes"),
 		IOWritten:    count(p, "IOWriteBytes"),
 	}
+}
+
+// setupFailed is the first exit status by which systemd itself says why it could
+// not execute something: systemd.exec(5), "Process Exit Codes".
+const setupFailed = 200
+
+// exit is how the main process has ended. Where systemd could not so much as
+// execute what prepares it, there is none, and the reason is the same.
+func exit(p map[string]any) (code, status int32) {
+	code, status = get[int32](p, "ExecMainCode"), get[int32](p, "ExecMainStatus")
+	if get[string](p, "Result") != "exit-code" || status != 0 {
+		return code, status
+	}
+	// a(sasbttttuii), of which the last two are these.
+	for _, command := range get[[][]any](p, "ExecStartPre") {
+		if len(command) != 10 {
+			continue
+		}
+		c, _ := command[8].(int32)
+		if s, _ := command[9].(int32); s >= setupFailed {
+			return c, s
+		}
+	}
+	return code, status
 }
 
 // count reads what systemd may mark as "not set", or may not know at all.
