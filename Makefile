@@ -45,12 +45,13 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 TIMEOUT ?= 40m
 
 # What set-up looks for (a command or a file), and the Debian package that has
-# it. dbus-daemon is for the private buses of the tests.
-NEEDED := gcc:gcc /usr/include/stdio.h:libc6-dev gzip:gzip dbus-daemon:dbus \
-	systemd-nspawn:systemd-container mmdebstrap:mmdebstrap lintian:lintian rpm:rpm \
-	mkfs.ext4:e2fsprogs qemu-system-x86_64:qemu-system-x86
+# it: that of a build, and that of the tests, the demo and the benchmarks.
+# dbus-daemon is for the private buses of the tests.
+TO_BUILD := gcc:gcc /usr/include/stdio.h:libc6-dev gzip:gzip
+TO_TEST := dbus-daemon:dbus systemd-nspawn:systemd-container mmdebstrap:mmdebstrap \
+	lintian:lintian rpm:rpm mkfs.ext4:e2fsprogs qemu-system-x86_64:qemu-system-x86
 ifdef CROSS
-NEEDED += $(CROSS)-gcc:gcc-$(subst _,-,$(RPMARCH))-linux-gnu \
+TO_BUILD += $(CROSS)-gcc:gcc-$(subst _,-,$(RPMARCH))-linux-gnu \
 	/usr/$(CROSS)/include/stdio.h:libc6-dev-$(GOARCH)-cross
 endif
 
@@ -58,8 +59,11 @@ endif
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: setup
+.PHONY: setup setup-build
 setup: ## install what building and testing needs (Debian, Ubuntu; as root)
+setup: NEEDED = $(TO_BUILD) $(TO_TEST)
+setup-build: NEEDED = $(TO_BUILD)
+setup setup-build:
 	@missing=; for n in $(NEEDED); do \
 		[[ -e $${n%:*} ]] || command -v $${n%:*} >/dev/null || missing+=" $${n#*:}"; \
 	done; \
@@ -75,7 +79,7 @@ setup: ## install what building and testing needs (Debian, Ubuntu; as root)
 	rm $$log
 
 .PHONY: build
-build: setup ## build the programs, man pages and completions into build/
+build: setup-build ## build the programs, man pages and completions into build/
 	mkdir -p build/bin build/man
 	CGO_ENABLED=1 GOARCH=$(GOARCH) $(if $(CROSS),CC=$(CROSS)-gcc) $(GO) build -trimpath \
 		-tags 'netgo osusergo sqlite_omit_load_extension' \
@@ -106,15 +110,15 @@ test-unit: setup ## the tests that need no root and no machine
 	$(GO) test $$($(GO) list ./... | grep -v -e '/integration$$' -e '/integration/machine$$' -e '/integration/powercut$$')
 
 .PHONY: demo
-demo: packages ## see it work: a machine is booted, rebooted, and thrown away (as root)
+demo: setup packages ## see it work: a machine is booted, rebooted, and thrown away (as root)
 	$(GO) run ./integration/demo
 
 .PHONY: bench
-bench: packages ## measure it beside systemd and supervisord: a table, and JSON (as root)
+bench: setup packages ## measure it beside systemd and supervisord: a table, and JSON (as root)
 	$(GO) run ./integration/bench -dist $(DIST) $(BENCH)
 
 .PHONY: lint
-lint: packages ## gofmt, go vet, groff on the man pages, and lintian on the .deb
+lint: setup packages ## gofmt, go vet, groff on the man pages, and lintian on the .deb
 	@unformatted=$$($(dir $(GO))gofmt -l .); \
 	[[ -z $$unformatted ]] || { echo "not as gofmt would have it:" $$unformatted >&2; exit 1; }
 	$(GO) vet ./...
