@@ -98,7 +98,7 @@ const entryColumn = 31
 
 // entry is a word and its explanation.
 func (c *call) entry(b *strings.Builder, word, explanation string) {
-	fill(b, fmt.Sprintf("%-*s", entryColumn, word), explanation, strings.Repeat(" ", entryColumn), c.helpWidth())
+	fill(b, fmt.Sprintf("%-*s ", entryColumn-1, word), explanation, strings.Repeat(" ", entryColumn), c.helpWidth())
 }
 
 func (c *call) helpWidth() int {

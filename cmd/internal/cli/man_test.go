@@ -67,3 +67,25 @@ func TestManPage(t *testing.T) {
 		}
 	}
 }
+
+// A value stands as a word in capitals, apart from what is said of it: one in
+// small letters looks as if it were to be typed.
+func TestHelpOfValues(t *testing.T) {
+	t.Parallel()
+	app := (&call{}).app()
+	walk(app.Name, app.Commands, func(path string, cmd *cli.Command) {
+		for _, f := range cmd.Flags {
+			d, ok := f.(cli.DocGenerationFlag)
+			if !ok || !d.TakesValue() {
+				continue
+			}
+			value, _ := metavar(d.GetUsage())
+			if value == "" || value != strings.ToUpper(value) {
+				t.Errorf("%s --%s takes %q", path, f.Names()[0], value)
+			}
+		}
+	})
+	if r := run(t, "unix:path=/nonexistent", how{}, "service", "set", "--help"); !strings.Contains(r.stdout, "\n  --restart-retry-delay-max TIME the TIME that") {
+		t.Errorf("a long option and what is said of it are one:\n%s", r.stdout)
+	}
+}
