@@ -87,6 +87,9 @@ func TestHeroDBPreset(t *testing.T) {
 	if with := ping(); with != "PONG" {
 		t.Errorf("with the secret, hero_db answers %q", with)
 	}
+	// Its health is asked with the secret, and that needs no further word.
+	g.hp("service", "set", "hero_db", "--health", "redis://127.0.0.1:6379", "--health-interval", "1s")
+	g.waitFor("hero_db to be healthy", func() bool { return strings.Contains(g.hp("service", "status", "hero_db"), "main: healthy") })
 	g.wantNoSecret("after it was set")
 
 	// It is kept: what it opens would be lost with it.

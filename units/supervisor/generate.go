@@ -11,8 +11,13 @@ import (
 
 // unitsFor are the units of a service as this systemd gets them.
 func (s *Supervisor) unitsFor(service units.Service) []transient.Unit {
-	return transient.WithGenerated(transient.Service(service, s.Systemd.Version()), func(name string) string {
-		return s.Store.CredentialPath(service.ID, name)
+	return s.withGenerated(service.ID, transient.Service(service, s.Systemd.Version())...)
+}
+
+// withGenerated gives units of a service the files of its generated credentials.
+func (s *Supervisor) withGenerated(id units.ID, us ...transient.Unit) []transient.Unit {
+	return transient.WithGenerated(us, func(name string) string {
+		return s.Store.CredentialPath(id, name)
 	})
 }
 

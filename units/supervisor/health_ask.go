@@ -81,7 +81,8 @@ func (s *Supervisor) askAsUnit(ctx context.Context, one *check) (plan.Answer, st
 	}
 	ctx, cancel := context.WithTimeout(ctx, one.Timeout+unitPatience)
 	defer cancel()
-	u, said, err := s.Systemd.Run(ctx, transient.Health(service, one.index, s.Systemd.Version()))
+	asks := s.withGenerated(one.id, transient.Health(service, one.index, s.Systemd.Version()))
+	u, said, err := s.Systemd.Run(ctx, asks[0])
 	switch {
 	case err != nil:
 		var known *units.Error
