@@ -136,16 +136,22 @@ func Lose(j units.Job, now time.Time) units.Job {
 
 // Missed says that the unit has been through more than the history has seen:
 // the activation that it follows is not the unit's any more, or systemd has
-// restarted the unit more often than there are attempts. It may say so of one
-// that was not, as the count is one ahead at times; looking costs little.
+// restarted the unit more often than there are attempts, or as often, where
+// the last attempt has not even begun. It may say so of one that was not, as
+// the count is one ahead at times; looking costs little.
 func Missed(last *units.Job, u units.Unit, recorded bool) bool {
-	if last == nil || last.InvocationID == u.InvocationID || last.InvocationID == "" {
+	if last == nil || last.InvocationID == u.InvocationID {
 		return false
 	}
-	if !last.Phase.Terminal() {
+	live := !last.Phase.Terminal()
+	if live && last.InvocationID != "" {
 		return true
 	}
-	return !recorded && u.InvocationID != "" && u.Loaded() && int(u.Restarts) > last.Attempt
+	began := !recorded && u.InvocationID != "" && u.Loaded()
+	if live {
+		return began && int(u.Restarts) >= last.Attempt
+	}
+	return began && last.InvocationID != "" && int(u.Restarts) > last.Attempt
 }
 
 // turn is how long after the end of one action the next one of the same start

@@ -132,12 +132,17 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 }
 
 // unrecorded are the activations without a job, that have ended: those that
-// the units have now are observed, and those that began after the units were
-// read too. mu is held.
+// the units have now are observed, and those that came after them are for the
+// next look, which has what they are attempts after. mu is held.
 func (h *history) unrecorded(ctx context.Context, f filling) (acts []plan.Activation) {
+	later := map[string]bool{} // the units whose current activation came before
 	for _, a := range f.acts {
+		if f.current(a.Unit, a.InvocationID) {
+			later[a.Unit] = true
+			continue
+		}
 		ref, ok := units.ParseUnit(a.Unit)
-		if !ok || a.Begun.IsZero() || !f.about(a.Unit) || f.current(a.Unit, a.InvocationID) || a.Over.IsZero() && a.Begun.After(f.at) {
+		if !ok || a.Begun.IsZero() || !f.about(a.Unit) || later[a.Unit] || a.Over.IsZero() && a.Begun.After(f.at) {
 			continue
 		}
 		if h.ours(ctx, a.Unit, ref) && !h.recorded(ctx, a) {

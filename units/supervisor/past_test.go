@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,6 +88,20 @@ func (w *world) down(m *systemd.Manager, unit string) {
 	}
 }
 
+// restarted waits until systemd has restarted a unit so many times.
+func (w *world) restarted(m *systemd.Manager, unit string, n uint32) {
+	w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Microsecond) {
+		u, err := m.Unit(w.t.Context(), unit)
+		if err != nil || time.Now().After(deadline) {
+			w.t.Fatalf("not restarted %d times: %+v, %v", n, u, err)
+		}
+		if u.Active == "active" && u.Restarts == n {
+			return
+		}
+	}
+}
+
 func (w *world) result(job <-chan string, err error) {
 	w.t.Helper()
 	if err != nil {
@@ -100,18 +115,7 @@ func (w *world) result(job <-chan string, err error) {
 // What a service went through while no daemon looked.
 func TestHistoryIsFilledFromTheJournal(t *testing.T) {
 	const unit = "hero-core-a.service"
-	crashing := def("a", "/bin/a")
-	crashing["actions"].([]map[string]any)[0]["restart"] = "on-failure"
-	crashing["actions"].([]map[string]any)[0]["restart_delay"] = "1ms"
-	restarted := func(w *world, m *systemd.Manager, n uint32) {
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			if u, err := m.Unit(w.t.Context(), unit); err != nil || u.Restarts == n && u.Active == "active" {
-				return
-			} else if time.Now().After(deadline) {
-				w.t.Fatalf("not restarted: %+v", u)
-			}
-		}
-	}
+	crashing := restarting("a", "start_limit_burst", 5, "restart_retry", false)
 	for _, c := range []struct {
 		name string
 		def  map[string]any
@@ -128,15 +132,15 @@ func TestHistoryIsFilledFromTheJournal(t *testing.T) {
 		}, []string{"main canceled success attempt 1 run 1", "main succeeded success attempt 1 run 2"}},
 		{"systemd restarted it twice, and somebody stopped it", crashing, func(w *world, m *systemd.Manager) {
 			w.pid1.Crash(unit, "signal")
-			restarted(w, m, 1)
+			w.restarted(m, unit, 1)
 			w.pid1.Crash(unit, "exit-code")
-			restarted(w, m, 2)
+			w.restarted(m, unit, 2)
 			w.result(m.Stop(t.Context(), unit, "replace"))
 		}, []string{"main failed signal attempt 1 run 1", "main failed exit-code attempt 2 run 1", "main canceled success attempt 3 run 1"}},
 		{"systemd restarts it once too often", crashing, func(w *world, m *systemd.Manager) {
 			for n := uint32(1); n < 5; n++ {
 				w.pid1.Crash(unit, "signal")
-				restarted(w, m, n)
+				w.restarted(m, unit, n)
 			}
 			w.pid1.Crash(unit, "signal")
 			w.down(m, unit)
@@ -239,29 +243,48 @@ func TestNothingIsMissedWhileTheDaemonRuns(t *testing.T) {
 	const unit = "hero-core-a.service"
 	w := newWorld(t)
 	d := w.boot()
-	crashing := def("a", "/bin/a")
-	action := crashing["actions"].([]map[string]any)[0]
-	action["restart"], action["restart_delay"], action["start_limit_burst"], action["start_limit_interval"] = "on-failure", "1ms", 100, "1m"
-	d.define(crashing)
+	d.define(restarting("a", "start_limit_burst", 100))
 	if _, err := d.Start(t.Context(), units.ID{Context: "core", Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	m := w.elsewhere()
 	want := []string{}
 	for n := 1; n <= 20; n++ {
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Microsecond) {
-			u, err := m.Unit(t.Context(), unit)
-			if err != nil || time.Now().After(deadline) {
-				t.Fatalf("attempt %d: %+v, %v", n, u, err)
-			}
-			if u.Active == "active" && int(u.Restarts) == n-1 {
-				break
-			}
-		}
+		w.restarted(m, unit, uint32(n-1))
 		w.pid1.Crash(unit, "signal")
 		want = append(want, fmt.Sprintf("main failed signal attempt %d run 1", n))
 	}
 	w.wantJobs("a", append(want, "main running  attempt 21 run 1")...)
+}
+
+// What happens while the journal is read comes after what the units were.
+func TestTheServiceIsRestartedWhileTheJournalIsRead(t *testing.T) {
+	const unit = "hero-core-a.service"
+	w := newWorld(t)
+	d := w.boot()
+	d.define(restarting("a", "start_limit_burst", 100))
+	if _, err := d.Start(t.Context(), units.ID{Context: "core", Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	d.await("a", units.StateRunning)
+	w.wantJobs("a", "main running  attempt 1 run 1")
+	d.kill()
+	m := w.elsewhere()
+	crash := func(n uint32) {
+		w.pid1.Crash(unit, "signal")
+		w.restarted(m, unit, n)
+	}
+	crash(1)
+	var once sync.Once
+	w.past = pastOf(func(ctx context.Context, since time.Time, wanted func(string) bool) ([]units.Entry, error) {
+		once.Do(func() {
+			crash(2)
+			crash(3)
+		})
+		return w.pid1.Entries(ctx, since, wanted)
+	})
+	w.boot()
+	w.wantJobs("a", "main failed signal attempt 1 run 1", "main failed signal attempt 2 run 1", "main failed signal attempt 3 run 1", "main running  attempt 4 run 1")
 }
 
 // All actions of a service that start together are one run.

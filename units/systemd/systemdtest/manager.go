@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -344,7 +345,7 @@ func (u *unit) answer(iface string) map[string]dbus.Variant {
 		queued = jobOf{u.job.id, u.job.path()}
 	}
 	if u.invocation != [16]byte{} {
-		invocation = u.invocation[:]
+		invocation = slices.Clone(u.invocation[:]) // the answer is written later
 	}
 	put("Unit", "LoadState", u.load)
 	put("Unit", "ActiveState", u.active)
