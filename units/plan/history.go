@@ -61,6 +61,18 @@ func Observe(last *units.Job, u units.Unit, recorded, stopping bool, now time.Ti
 	return c
 }
 
+// StartJoins says that a start of a unit, which is down as it was read, is that
+// of the last job: it has come up since, or that job's start is still queued.
+func StartJoins(last *units.Job, u units.Unit) bool {
+	if last == nil || last.Phase.Terminal() {
+		return false
+	}
+	if last.InvocationID != "" {
+		return last.InvocationID != u.InvocationID
+	}
+	return u.JobID != 0 && (u.Active == "inactive" || u.Active == "failed")
+}
+
 // attempt is which activation of its run the unit's one is at least, by
 // systemd's count. Once it has ended, the count may have the next one already,
 // also one that the start limit has refused.

@@ -168,3 +168,42 @@ func TestUnchanged(t *testing.T) {
 		}
 	}
 }
+
+func TestStartJoins(t *testing.T) {
+	t.Parallel()
+	job := func(phase units.Phase, invocation string) *units.Job {
+		return &units.Job{Phase: phase, InvocationID: invocation}
+	}
+	queued := func(active, invocation string) units.Unit {
+		return units.Unit{Load: "loaded", Active: active, InvocationID: invocation, JobID: 7}
+	}
+	down := func(active, invocation string) units.Unit {
+		return units.Unit{Load: "loaded", Active: active, InvocationID: invocation}
+	}
+	for _, c := range []struct {
+		name string
+		last *units.Job
+		unit units.Unit
+		want bool
+	}{
+		{"never started", nil, down("inactive", ""), false},
+		{"never started, and queued by something else", nil, queued("inactive", ""), false},
+		{"its last start is over", job("failed", "a"), down("failed", "a"), false},
+		{"its last start is over, and a further one is queued", job("failed", "a"), queued("failed", "a"), false},
+		{"it has been up and down since", job("succeeded", "b"), down("inactive", "a"), false},
+		{"it has come up since", job("running", "b"), down("inactive", "a"), true},
+		{"it has come up since, for the first time", job("running", "b"), down("inactive", ""), true},
+		{"it is on its way up since", job("pending", "b"), down("failed", "a"), true},
+		{"its end is not written down yet", job("running", "a"), down("failed", "a"), false},
+		{"its start waits for what it requires", job("pending", ""), queued("inactive", ""), true},
+		{"its start waits, and it has failed before", job("pending", ""), queued("failed", "a"), true},
+		{"its start is not queued any more", job("pending", ""), down("inactive", ""), false},
+		{"it is to be started again after what it runs has stopped", job("pending", ""), queued("deactivating", "a"), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := StartJoins(c.last, c.unit); got != c.want {
+				t.Errorf("joins: %v, want %v", got, c.want)
+			}
+		})
+	}
+}

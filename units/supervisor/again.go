@@ -118,7 +118,7 @@ func (s *Supervisor) startGently(ctx context.Context, service units.Service, u u
 			return err
 		}
 	}
-	job := s.history.begin(ctx, service, units.OriginBoot)
+	job := s.history.beginOrJoin(ctx, service, u, units.OriginBoot)
 	result, err := s.startUnit(ctx, u, "fail")
 	if err != nil {
 		return s.notStarted(ctx, job, err)

@@ -175,46 +175,58 @@ func TestLastWordDuringARestart(t *testing.T) {
 }
 
 // Two readings of one unit may be told in the other order. What is written
-// down last must not be the older one.
+// down last must not be the older one, and a start that was asked for by the
+// older one is the start that came first.
 func TestReadingThatIsOvertaken(t *testing.T) {
-	w := newWorld(t)
-	held, release := make(chan struct{}), make(chan struct{})
-	type slow struct{} // marks the request that is told late
-	var once sync.Once
-	w.wrap = func(pid1 supervisor.Systemd) supervisor.Systemd {
-		return &between{Systemd: pid1, read: func(ctx context.Context, u units.Unit) {
-			if ctx.Value(slow{}) != nil {
-				once.Do(func() {
-					close(held)
-					<-release
-				})
+	t.Parallel()
+	runsToItsEnd := def("a", "/bin/true")
+	runsToItsEnd["actions"].([]map[string]any)[0]["is_process"] = false
+	for _, c := range []struct {
+		name    string
+		def     map[string]any
+		history []string
+	}{
+		{"a process", def("a", "/bin/a"), []string{"main running  attempt 1 run 1"}},
+		// That it is over is no sign that it is up.
+		{"what runs to its end", runsToItsEnd, []string{"main succeeded success attempt 1 run 1", "main canceled done attempt 1 run 2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			held, release := make(chan struct{}), make(chan struct{})
+			type slow struct{} // marks the request that is told late
+			var once sync.Once
+			w.wrap = func(pid1 supervisor.Systemd) supervisor.Systemd {
+				return &between{Systemd: pid1, read: func(ctx context.Context, u units.Unit) {
+					if ctx.Value(slow{}) != nil {
+						once.Do(func() {
+							close(held)
+							<-release
+						})
+					}
+				}}
 			}
-		}}
-	}
-	d := w.boot()
-	d.define(def("a", "/bin/a"))
-	started := make(chan error, 1)
-	go func() {
-		_, err := d.Start(context.WithValue(t.Context(), slow{}, true), units.ID{Context: "core", Name: "a"})
-		started <- err
-	}()
-	<-held // Start has read that it is down
-	if _, err := d.manager.Start(t.Context(), "hero-core-a.service", "replace"); err != nil {
-		t.Fatal(err)
-	}
-	var running []units.Job
-	for len(running) == 0 || running[0].Phase != units.PhaseRunning {
-		var err error
-		if running, err = d.LiveJobs(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	close(release)
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	if job, err := d.Supervisor.Job(t.Context(), running[0].ID); err != nil || job.Phase != units.PhaseRunning {
-		t.Errorf("the history has %+v (%v) of a, which is %s", job, err, d.status("a").Unit.Active)
+			d := w.boot()
+			d.define(c.def)
+			var asked units.Job
+			started := make(chan error, 1)
+			go func() {
+				var err error
+				asked, err = d.Start(context.WithValue(t.Context(), slow{}, true), units.ID{Context: "core", Name: "a"})
+				started <- err
+			}()
+			<-held // Start has read that it is down
+			w.result(d.manager.Start(t.Context(), "hero-core-a.service", "replace"))
+			w.wantJobs("a", c.history[0])
+			close(release)
+			if err := <-started; err != nil {
+				t.Fatal(err)
+			}
+			job, err := d.WaitReady(t.Context(), asked.ID)
+			if u := d.status("a").Unit; err != nil || job.InvocationID != u.InvocationID || u.Active != "active" {
+				t.Errorf("what was asked for is %+v, %v; the unit is %+v", job, err, u)
+			}
+			w.wantJobs("a", c.history...)
+		})
 	}
 }
 

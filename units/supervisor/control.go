@@ -95,7 +95,7 @@ func (s *Supervisor) startLocked(ctx context.Context, service units.Service, u u
 		return units.Job{}, nil, err
 	}
 	s.resetFailed(ctx, service)
-	job := s.history.begin(ctx, service, origin)
+	job := s.history.beginOrJoin(ctx, service, u, origin)
 	result, err := s.startUnit(ctx, u, "replace")
 	if err != nil {
 		return units.Job{}, nil, s.notStarted(ctx, job, err)
@@ -255,6 +255,10 @@ func (s *Supervisor) tee(job units.Job, result <-chan string) <-chan string {
 	return out
 }
 
+// overtaken is systemd's result of a job that is done without an activation of
+// its own: another start came first.
+const overtaken = "done"
+
 // finish waits for systemd's result and writes down what it means. It is
 // false when there is none: the connection was lost, and the next resync says.
 func (s *Supervisor) finish(ctx context.Context, job units.Job, result <-chan string) (string, bool) {
@@ -275,8 +279,7 @@ func (s *Supervisor) finish(ctx context.Context, job units.Job, result <-chan st
 		s.history.observe(ctx, u)
 	}
 	switch r {
-	case "done", "canceled":
-		// Done without an activation of its own: another start came first.
+	case overtaken, "canceled":
 		s.history.end(ctx, job, units.PhaseCanceled, r)
 	default:
 		s.history.end(ctx, job, units.PhaseFailed, r)

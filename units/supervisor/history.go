@@ -269,6 +269,23 @@ func (h *history) begin(ctx context.Context, s units.Service, origin units.Origi
 func (h *history) beginAction(ctx context.Context, s units.Service, i int, origin units.Origin) units.Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.beginNew(ctx, s, i, origin)
+}
+
+// beginOrJoin is begin for a unit that was down when it was read: the job may
+// be one that there is.
+func (h *history) beginOrJoin(ctx context.Context, s units.Service, u units.Unit, origin units.Origin) units.Job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if last, err := h.lastOf(ctx, u.Name); err == nil && plan.StartJoins(last, u) {
+		delete(h.stopping, u.Name)
+		return *last
+	}
+	return h.beginNew(ctx, s, s.Primary(), origin)
+}
+
+// beginNew is beginAction with mu held.
+func (h *history) beginNew(ctx context.Context, s units.Service, i int, origin units.Origin) units.Job {
 	job := units.Job{
 		Service: s.ID, Action: s.Actions[i].Name, Unit: s.UnitOf(i),
 		Attempt: 1, Phase: units.PhasePending, Created: h.now(),

@@ -67,8 +67,21 @@ func (s *Supervisor) Job(ctx context.Context, id int64) (units.Job, error) {
 
 // WaitReady answers when the job is ready, or over. Of the start of a service
 // it answers when the other actions that come up with it have come to rest too.
+// Where another start came first, it is the job of that one which it answers.
 func (s *Supervisor) WaitReady(ctx context.Context, id int64) (units.Job, error) {
-	job, err := s.history.wait(ctx, id, func(j units.Job) bool { return j.Phase != units.PhasePending })
+	begun := func(j units.Job) bool { return j.Phase != units.PhasePending }
+	job, err := s.history.wait(ctx, id, begun)
+	if err == nil && job.Phase == units.PhaseCanceled && job.Result == overtaken {
+		u, err := s.Systemd.Unit(ctx, job.Unit)
+		if err != nil {
+			return job, err
+		}
+		if first, known, err := s.Store.JobByInvocation(ctx, u.InvocationID); err != nil || !known {
+			return job, err
+		} else if job, err = s.history.wait(ctx, first.ID, begun); err != nil {
+			return job, err
+		}
+	}
 	if err != nil || job.Phase != units.PhaseRunning && job.Phase != units.PhaseSucceeded {
 		return job, err
 	}

@@ -86,6 +86,9 @@ func TestStartOfWhatHasAProbe(t *testing.T) {
 	d.awaitReason("db", "not ready yet (start-post), loading?[2J")
 	w.pid1.Say(db, strings.Repeat("x", 5000))
 	d.awaitReason("db", "not ready yet (start-post), "+strings.Repeat("x", 1000)+"…")
+	if again, err := d.Start(t.Context(), job.Service); err != nil || again.ID != job.ID {
+		t.Errorf("a second start of what waits is %+v, %v; want that it is the first", again, err)
+	}
 	w.pid1.Ready(db)
 	if job, err = d.WaitReady(t.Context(), job.ID); err != nil || job.Phase != units.PhaseRunning {
 		t.Errorf("the start of web ends in %+v, %v", job, err)
