@@ -274,10 +274,11 @@ func (s *Supervisor) finish(ctx context.Context, job units.Job, result <-chan st
 	}
 	u, err := s.Systemd.Unit(ctx, job.Unit)
 	if err != nil {
-		s.Logger.Warn("cannot read a unit whose job is done, ignoring: its next change will", "unit", job.Unit, "error", err)
-	} else {
-		s.history.observe(ctx, u)
+		s.Logger.Warn("cannot read a unit whose job is done, trying again later", "unit", job.Unit, "error", err)
+		s.unanswered.add(job)
+		return r, true
 	}
+	s.history.observe(ctx, u)
 	switch r {
 	case overtaken, "canceled":
 		s.history.end(ctx, job, units.PhaseCanceled, r)

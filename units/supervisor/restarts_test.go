@@ -1,12 +1,14 @@
 package supervisor_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/supervisor"
 )
 
 // restarting is a definition of what systemd starts again once, and hero_proc
@@ -177,9 +179,17 @@ func TestRestartsOfWhatIsStableAreForgotten(t *testing.T) {
 	}
 }
 
+// unforgetting is a systemd that does not get to hear what it is to forget.
+type unforgetting struct{ supervisor.Systemd }
+
+func (unforgetting) ResetFailed(context.Context, string) error {
+	return units.Errorf(units.CodeUnavailable, "not now")
+}
+
 // A daemon that comes later forgets them too, going by what systemd says.
 func TestRestartsAreForgottenByALaterDaemon(t *testing.T) {
 	w := newWorld(t)
+	w.wrap = func(pid1 supervisor.Systemd) supervisor.Systemd { return unforgetting{pid1} }
 	d := w.boot()
 	d.define(restarting("a", "restart_reset_after", "1h"))
 	d.start("a")
@@ -189,6 +199,7 @@ func TestRestartsAreForgottenByALaterDaemon(t *testing.T) {
 	}
 	d.define(restarting("a", "restart_reset_after", "50ms"))
 	d.kill()
+	w.wrap = nil
 	d = w.boot()
 	d.awaitEvents(1, units.EventRestartsReset, "a")
 }

@@ -12,13 +12,16 @@ import (
 )
 
 // unanswered are the jobs of which it is not known whether systemd starts
-// them: it could not be reached, or did not answer in time.
+// them, or has started them: it could not be reached, or did not answer in time.
 type unanswered struct {
 	mu   sync.Mutex
 	jobs map[int64]units.Job
 }
 
 func (a *unanswered) add(job units.Job) {
+	if job.ID == 0 {
+		return // it could not be recorded: its activation will be
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.jobs == nil {
@@ -48,10 +51,10 @@ func (s *Supervisor) notStarted(ctx context.Context, job units.Job, err error) e
 		s.history.end(ctx, job, units.PhaseFailed, "refused")
 		return err
 	}
-	if job.ID == 0 {
-		return err // it could not be recorded: its activation will be
-	}
 	s.unanswered.add(job)
+	if job.ID == 0 {
+		return err
+	}
 	return units.Errorf(units.CodeOf(err), "%w; it may be started all the same, as job %d", err, job.ID).
 		WithRemedy(fmt.Sprintf("hero_proc job show %[1]d\nhero_proc job cancel %[1]d", job.ID))
 }
@@ -75,7 +78,7 @@ func (s *Supervisor) settleStarts(ctx context.Context) {
 		if now, _, err := s.history.get(ctx, job.ID); err != nil {
 			return
 		} else if now.InvocationID == "" && !now.Phase.Terminal() {
-			s.Logger.Warn("systemd did not answer a start, and has not started it: its job is lost", "job", job.ID, "unit", job.Unit)
+			s.Logger.Warn("systemd has not said that it started a unit, and has not: the job is lost", "job", job.ID, "unit", job.Unit)
 			s.history.end(ctx, job, units.PhaseLost, "")
 		}
 		s.unanswered.drop(job.ID)
