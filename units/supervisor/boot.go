@@ -142,7 +142,7 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	if settled {
 		s.settle(ctx, live, loaded, at, nil)
 	}
-	s.history.observeAll(ctx, true, seen)
+	_ = s.history.observeAll(ctx, true, seen)
 	s.checks.seeAll(s.graph.Load(), s.Now(), loaded)
 	// A start that was asked for and never came to an activation, and that
 	// systemd knows nothing of, went down with its connection, or with the

@@ -32,7 +32,7 @@ func (s *Supervisor) Start(ctx context.Context, id units.ID) (units.Job, error) 
 	if err != nil {
 		return units.Job{}, err
 	}
-	s.history.observe(ctx, u)
+	_ = s.history.observe(ctx, u)
 	s.settleUnit(ctx, u.Name)
 	if u.Alive() && u.Sub != "auto-restart" {
 		if err := s.startOthers(ctx, service); err != nil {
@@ -132,7 +132,7 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 	if err != nil {
 		return units.Job{}, err
 	}
-	s.history.observe(ctx, u)
+	_ = s.history.observe(ctx, u)
 	s.settleUnit(ctx, u.Name)
 	job, err := s.history.lastJob(ctx, service.Unit())
 	if err != nil {
@@ -176,7 +176,7 @@ func (s *Supervisor) Cancel(ctx context.Context, id int64) error {
 		return err
 	}
 	if ref.Run == 0 && job.InvocationID != "" && job.InvocationID != u.InvocationID {
-		s.history.observe(ctx, u) // what it ran is gone
+		_ = s.history.observe(ctx, u) // what it ran is gone
 		return nil
 	}
 	if ref.Run != 0 {
@@ -207,7 +207,7 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 	if err != nil {
 		return units.Job{}, err
 	}
-	s.history.observe(ctx, u)
+	_ = s.history.observe(ctx, u)
 	s.settleUnit(ctx, u.Name)
 	asked := s.askUp(ctx, service)
 	if len(alive) == 0 {
@@ -273,12 +273,14 @@ func (s *Supervisor) finish(ctx context.Context, job units.Job, result <-chan st
 		return "", false
 	}
 	u, err := s.Systemd.Unit(ctx, job.Unit)
+	if err == nil {
+		err = s.history.observe(ctx, u)
+	}
 	if err != nil {
-		s.Logger.Warn("cannot read a unit whose job is done, trying again later", "unit", job.Unit, "error", err)
+		s.Logger.Warn("cannot tell what the end of a job of systemd's means, trying again later", "unit", job.Unit, "error", err)
 		s.unanswered.add(job)
 		return r, true
 	}
-	s.history.observe(ctx, u)
 	switch r {
 	case overtaken, "canceled":
 		s.history.end(ctx, job, units.PhaseCanceled, r)

@@ -55,7 +55,7 @@ func (s *Supervisor) retryWith(ctx context.Context, service units.Service) error
 	if err != nil || u.Sub != "auto-restart" || service.Wanted == units.WantedSpec {
 		return err
 	}
-	s.history.observe(ctx, u)
+	_ = s.history.observe(ctx, u)
 	s.settleUnit(ctx, u.Name)
 	job, asked := s.history.begin(ctx, service, units.OriginAPI), s.ask(service.ID)
 	s.tasks.Go(func() { s.replace(service, job, asked) })

@@ -65,7 +65,7 @@ func (s *Supervisor) awaitHeroDB(ctx context.Context, service units.Service, res
 		p.Now, p.Pending = s.Now(), result != nil
 		if err == nil {
 			p.Unit = u
-			s.history.observe(ctx, u)
+			_ = s.history.observe(ctx, u)
 			if u.Active == "active" && seen != u.InvocationID {
 				seen, p.Seen = u.InvocationID, p.Now
 			}

@@ -66,12 +66,15 @@ func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time
 
 // observe writes down what the units, read in full, mean for their jobs: all
 // of it in one transaction. A unit that has been through more than was seen is
-// left to those who look into the journal: see missed.
-func (h *history) observe(ctx context.Context, us ...units.Unit) { h.observeAll(ctx, false, us) }
+// left to those who look into the journal: see missed. An error was logged: it
+// says that what a unit means is not written down yet.
+func (h *history) observe(ctx context.Context, us ...units.Unit) error {
+	return h.observeAll(ctx, false, us)
+}
 
 // observeAll is observe; settled says that the journal has been looked into,
 // and that what is not known by now stays so.
-func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit) {
+func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit) (unread error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stirred = h.stirred || len(us) > 0
@@ -82,6 +85,7 @@ func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit)
 		of, begin, err := h.observeOne(ctx, u, settled)
 		if err != nil {
 			h.logger.Error("cannot read the history, ignoring: the unit's next change will", "unit", u.Name, "error", err)
+			unread = err
 		}
 		ends = append(ends, of...)
 		if begin != nil {
@@ -90,6 +94,7 @@ func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit)
 	}
 	h.group(ctx, ends, begins, h.restarting)
 	h.save(ctx, append(ends, begins...))
+	return unread
 }
 
 // observeOne gives the changes of known jobs, and a new one.

@@ -149,7 +149,7 @@ func (s *Supervisor) changes(ctx context.Context) bool {
 		return false
 	}
 	s.readings += len(read)
-	s.history.observe(ctx, seen...)
+	_ = s.history.observe(ctx, seen...)
 	s.checks.see(s.graph.Load(), s.Now(), read...)
 	for _, u := range read {
 		if ref, ok := units.ParseUnit(u.Name); ok && ref.Run == 0 {

@@ -214,10 +214,10 @@ func (s *Supervisor) settleUnits(ctx context.Context, names map[string]bool) boo
 		return false
 	}
 	s.settle(ctx, live, loaded, at, names)
-	s.history.observeAll(ctx, true, us)
+	_ = s.history.observeAll(ctx, true, us)
 	// What changed meanwhile was left alone.
 	if us, ok = read(); ok {
-		s.history.observe(ctx, us...)
+		_ = s.history.observe(ctx, us...)
 	}
 	for _, u := range us {
 		if ref, ok := units.ParseUnit(u.Name); ok && ref.Run == 0 {

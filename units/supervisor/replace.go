@@ -143,7 +143,7 @@ func (s *Supervisor) stopAndWait(ctx context.Context, id units.ID) error {
 		if err != nil {
 			return err
 		}
-		s.history.observe(ctx, u)
+		_ = s.history.observe(ctx, u)
 	}
 	return nil
 }

@@ -71,7 +71,12 @@ func Start(t testing.TB, bus *privatebus.Bus) *Systemd {
 		hung:        make(map[string]bool),
 		calls:       make(map[string]int),
 	}
-	t.Cleanup(func() { cancel(); s.serving.Wait() })
+	t.Cleanup(func() {
+		cancel()
+		s.serving.Wait()
+		s.mu.Lock() // what goes on ends, and nothing begins
+		defer s.mu.Unlock()
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.connect(); err != nil {
@@ -168,15 +173,13 @@ func (s *Systemd) withProcess(name string, f func(*unit)) {
 func (s *Systemd) do(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return // the test is over, and nobody is there for the answer
+	}
 	f()
 	s.collect()
 	if s.next() != nil {
-		time.AfterFunc(time.Millisecond, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.schedule()
-			s.collect()
-		})
+		time.AfterFunc(time.Millisecond, func() { s.do(s.schedule) })
 	}
 }
 
