@@ -44,6 +44,8 @@ type restless struct {
 	// where the kernel writes a core first.
 	doomed []string
 	deeds  []string
+	// cuts is how often the daemon was killed amid what it was asked.
+	cuts int
 }
 
 // definition is a service of three actions: one that is done before the
@@ -175,6 +177,7 @@ func (r *restless) cutOff() {
 	}
 	r.did("kill -9 of the daemon (%s) after: %s", after, ask)
 	r.ensured = true
+	r.cuts++
 	r.sh("%s", r.killing(fmt.Sprintf("%s >/dev/null 2>&1 & %s", ask, after))+"; wait")
 	r.sh("systemctl start %s", daemon)
 }
@@ -287,7 +290,7 @@ func (r *restless) faults(before []chaos.Unit) (faults []string, now []chaos.Uni
 		}
 	}
 	jobs := r.jobs()
-	faults = chaos.Check(jobs, r.journal(), now)
+	faults = chaos.Check(jobs, r.journal(), now, r.cuts)
 	faults = append(faults, chaos.Untouched(before, now, func(unit string) bool {
 		name := strings.TrimSuffix(strings.TrimPrefix(unit, "hero-core-"), ".service")
 		name, _, _ = strings.Cut(name, "@")

@@ -8,9 +8,9 @@ import (
 )
 
 // everyMethod is a program that calls, on the bus, every method that the
-// objects of hero_proc say they have, and prints the names of the errors. What
-// the calls are about is the service that its arguments name. It reads no list
-// of methods, so it has none that could be out of date.
+// objects of hero_proc say they have, and prints the errors. What the calls are
+// about is the service that its arguments name. It reads no list of methods, so
+// it has none that could be out of date.
 const everyMethod = `
 import json, sys
 import dbus, xml.etree.ElementTree as ET
@@ -43,9 +43,9 @@ for path in [root + "/service/" + context + "/" + name, root + "/job/" + job, ro
             try:
                 bus.call_blocking("tf.ourworld.HeroProc1", path, interface.get("name"), method.get("name"),
                                   "".join(a.get("type") for a in args), [values[a.get("name")] for a in args], timeout=20)
-                errors[full] = ""
+                errors[full] = "", ""
             except dbus.DBusException as e:
-                errors[full] = e.get_dbus_name()
+                errors[full] = e.get_dbus_name(), e.get_dbus_message()
 print(json.dumps(errors))
 `
 
@@ -79,10 +79,14 @@ func (g *guest) callAll(user, context, name, job string) map[string]string {
 	g.t.Helper()
 	out, err := g.Output(g.ctx, as(user, "python3", "/usr/local/lib/every_method.py", context, name, job)...)
 	g.must(err)
-	var errors map[string]string
+	var errors map[string][2]string
 	g.must(json.Unmarshal([]byte(out), &errors))
 	changes := map[string]string{}
-	for method, name := range errors {
+	for method, says := range errors {
+		name, message := says[0], says[1]
+		if name == denied {
+			g.t.Logf("%s is denied %s: %s", user, method, message)
+		}
 		if !slices.Contains(reading, member(method)) {
 			changes[method] = name
 		} else if name == denied || name == authenticate {

@@ -84,9 +84,37 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			t.Parallel()
 			jobs, journal, now := truth()
 			tc.spoil(&jobs, &journal, &now)
-			faults := strings.Join(Check(jobs, journal, now), "\n")
+			faults := strings.Join(Check(jobs, journal, now, 0), "\n")
 			if tc.want == "" && faults != "" || !strings.Contains(faults, tc.want) {
 				t.Errorf("want %q, got %q", tc.want, faults)
+			}
+		})
+	}
+}
+
+// A start that was written down and not passed on is lost, and no other is.
+func TestCheckOfAStartThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name         string
+		lost, cutOff int
+		invocation   string
+		want         bool
+	}{
+		{"nobody was cut off", 1, 0, "", false},
+		{"it was", 1, 1, "", true},
+		{"more than were", 2, 1, "", false},
+		{"as many as were", 2, 2, "", true},
+		{"it was passed on", 1, 1, "b2", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			jobs, journal, now := truth()
+			for i := range tc.lost {
+				jobs = append(jobs, Job{ID: int64(9 + i), Run: int64(9 + i), Unit: "hero-core-b.service", Attempt: 1, Phase: "lost", Ended: noon, Invocation: tc.invocation})
+			}
+			if faults := Check(jobs, journal, now, tc.cutOff); (len(faults) == 0) != tc.want {
+				t.Errorf("there are faults %q; want none: %v", faults, tc.want)
 			}
 		})
 	}
