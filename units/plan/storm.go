@@ -11,7 +11,7 @@ const (
 	// stormQuiet without a change is the end of a storm. One that does not end
 	// is interrupted every stormMost.
 	stormQuiet = 50 * time.Millisecond
-	stormMost  = 2 * time.Second
+	stormMost  = 5 * time.Second
 )
 
 // Storm tells how long to wait before units that have changed are read. The
