@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/integration/machine"
 )
 
 var updateWhy = flag.Bool("update", false, "write the outputs of service why that are compared anew")
@@ -51,19 +53,25 @@ func (g *guest) wantWhy(name, file string) {
 	if strings.HasPrefix(file, "unregistered") {
 		exit = 4
 	}
-	g.wantText(file, g.why(name, exit))
+	g.wantText(file, func() string { return g.why(name, exit) })
 }
 
-func (g *guest) wantText(file, got string) {
+// wantText compares with a file, until they are the same: what is said follows
+// what systemd does, and not all of that is over when it does the next thing.
+func (g *guest) wantText(file string, say func() string) {
 	g.t.Helper()
 	path := filepath.Join("testdata", "why", file+".txt")
 	if *updateWhy {
-		g.must(os.WriteFile(path, []byte(got), 0o644))
+		g.must(os.WriteFile(path, []byte(say()), 0o644))
 	}
 	want, err := os.ReadFile(path)
 	g.must(err)
-	if got != string(want) {
-		g.t.Errorf("%s: it says\n%s\nwant\n%s", file, got, want)
+	got := ""
+	if err := machine.WaitFor(g.ctx, file, func() (bool, error) {
+		got = say()
+		return got == string(want), nil
+	}); err != nil {
+		g.t.Errorf("%v: it says\n%s\nwant\n%s", err, got, want)
 	}
 }
 
@@ -87,9 +95,10 @@ func TestWhyOfAChain(t *testing.T) {
 		g.wantWhy(n, "chain-failed-"+n)
 	}
 	// Somebody who may not read the journal is told so, and what to do.
-	r := g.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "hero_proc", "service", "why", "a")
-	text := regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(vary(r.Stdout), "INVOCATION")
-	g.wantText("chain-failed-unprivileged", text)
+	g.wantText("chain-failed-unprivileged", func() string {
+		r := g.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "hero_proc", "service", "why", "a")
+		return regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(vary(r.Stdout), "INVOCATION")
+	})
 
 	// What mends it.
 	g.set("c", sleeper, "--ready", "exec")

@@ -140,9 +140,8 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 		return j.InvocationID == "" || loaded[j.Unit].InvocationID != j.InvocationID
 	})
 	if settled {
-		s.settle(ctx, live, loaded, at, nil)
+		s.settle(ctx, filling{live: live, loaded: loaded, at: at, seen: seen})
 	}
-	_ = s.history.observeAll(ctx, true, seen)
 	s.checks.seeAll(s.graph.Load(), s.Now(), loaded)
 	// A start that was asked for and never came to an activation, and that
 	// systemd knows nothing of, went down with its connection, or with the

@@ -36,10 +36,14 @@ func (s *Supervisor) explain(ctx context.Context, id units.ID) (units.Explanatio
 		ID: id, Graph: s.graph.Load(),
 		Statuses: map[units.ID]units.Status{}, Problems: map[units.ID]plan.Problem{}, Jobs: map[string]units.Job{},
 	}
+	// What is missed is looked for in the journal once in a while only.
+	patience, cancel := context.WithTimeout(ctx, 2*catchUpPause)
+	defer cancel()
 	queue, seen := []units.ID{id}, map[units.ID]bool{id: true}
 	for i := 0; i < len(queue) && i < plan.MaxLinks; i++ {
 		next := queue[i]
 		in.Events = append(in.Events, s.eventsOf(ctx, next)...)
+		s.history.awaitCaughtUp(patience, next.Unit())
 		st, err := s.readStatus(ctx, next)
 		if units.CodeOf(err) == units.CodeNoSuchService && err != nil {
 			continue

@@ -15,6 +15,7 @@ type filling struct {
 	acts   []plan.Activation
 	loaded map[string]units.Unit // as read after at; what isn't there is gone
 	at     time.Time
+	seen   []units.Unit    // those of them that were read in full: they are observed
 	only   map[string]bool // the units that it is about; nil is all
 }
 
@@ -27,8 +28,8 @@ func (f filling) current(unit, invocation string) bool {
 func (f filling) about(unit string) bool { return f.only == nil || f.only[unit] }
 
 // fill ends the live jobs whose activation is over, and adds the activations
-// that the history has never seen. It gives the jobs of which nothing tells
-// how they ended.
+// that the history has never seen; then it observes the units. It gives the
+// jobs of which nothing tells how they ended.
 func (h *history) fill(ctx context.Context, f filling) (lost []units.Job) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,6 +84,8 @@ func (h *history) fill(ctx context.Context, f filling) (lost []units.Job) {
 	}
 	h.save(ctx, append(changes, begins...))
 	maps.DeleteFunc(h.missed, func(name string, _ bool) bool { return f.about(name) })
+	_ = h.observeAll(ctx, true, f.seen)
+	h.wake()
 	return append(lost, missing...)
 }
 
@@ -215,6 +218,24 @@ func (h *history) miss(unit string, settled bool) bool {
 	default:
 	}
 	return true
+}
+
+// awaitCaughtUp waits until nothing that is known to be missed of a unit is
+// left to write down, or until ctx ends.
+func (h *history) awaitCaughtUp(ctx context.Context, unit string) {
+	for {
+		h.mu.Lock()
+		missed, changed := h.missed[unit], h.changed
+		h.mu.Unlock()
+		if !missed {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // complete says that nothing is missed that is known to be.

@@ -69,14 +69,14 @@ func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time
 // left to those who look into the journal: see missed. An error was logged: it
 // says that what a unit means is not written down yet.
 func (h *history) observe(ctx context.Context, us ...units.Unit) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.observeAll(ctx, false, us)
 }
 
-// observeAll is observe; settled says that the journal has been looked into,
-// and that what is not known by now stays so.
+// observeAll is observe with mu held; settled says that the journal has been
+// looked into, and that what is not known by now stays so.
 func (h *history) observeAll(ctx context.Context, settled bool, us []units.Unit) (unread error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.stirred = h.stirred || len(us) > 0
 	// Ends come before beginnings: what is a part of a start that is over
 	// must not join it.
@@ -253,9 +253,14 @@ func (h *history) save(ctx context.Context, records []units.Record) {
 			h.last[r.Job.Unit] = *r.Job
 		}
 	}
+	h.wake()
+	h.saved(ids)
+}
+
+// wake has those who wait look again. mu is held.
+func (h *history) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
-	h.saved(ids)
 }
 
 // retry writes what could not be written before.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -60,4 +61,42 @@ func TestAnEndIsWrittenWhenTheTimeIsUp(t *testing.T) {
 	if s.job.Phase != units.PhaseFailed {
 		t.Errorf("the job is %s", s.job.Phase)
 	}
+}
+
+// Who asks about a unit of which something was missed waits until the journal
+// was looked into, and then has all of it; nobody waits for longer than they like.
+func TestWhatWasMissedIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const unit = "hero-core-a.service"
+		s := &oneJob{job: units.Job{ID: 1, Run: 1, Unit: unit, Attempt: 1, Phase: units.PhaseRunning, InvocationID: "first"}}
+		h := newTestHistory(s)
+		h.journal = true
+		h.awaitCaughtUp(t.Context(), unit)
+		failed := units.Unit{Name: unit, Load: "loaded", Active: "failed", Result: "exit-code", InvocationID: "second", Reading: 1 << 32}
+		_ = h.observe(t.Context(), failed)
+		if h.complete() {
+			t.Fatal("nothing was missed")
+		}
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		h.awaitCaughtUp(impatient, unit)
+		if impatient.Err() == nil {
+			t.Error("it does not wait")
+		}
+		var got units.Job
+		go func() {
+			h.awaitCaughtUp(t.Context(), unit)
+			got, _ = h.lastJob(t.Context(), unit)
+		}()
+		synctest.Wait()
+		if got.ID != 0 {
+			t.Errorf("it has not waited for the journal: %+v", got)
+		}
+		h.fill(t.Context(), filling{loaded: map[string]units.Unit{unit: failed}, seen: []units.Unit{failed}})
+		synctest.Wait()
+		if got.InvocationID != "first" || got.Phase != units.PhaseLost { // the journal tells nothing
+			t.Errorf("the last job is %+v", got)
+		}
+	})
 }

@@ -12,8 +12,7 @@ func (h *history) began(job units.Job) {
 	defer h.mu.Unlock()
 	delete(h.stopping, job.Unit)
 	h.last[job.Unit] = job
-	close(h.changed)
-	h.changed = make(chan struct{})
+	h.wake()
 	h.saved([]int64{job.ID})
 }
 

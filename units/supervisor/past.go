@@ -87,10 +87,11 @@ func (s *Supervisor) setMark(ctx context.Context, at time.Time) {
 }
 
 // settle finishes and adds what the history lacks, and reports what can't be
-// known. loaded are the units as they were read after the time at.
-func (s *Supervisor) settle(ctx context.Context, live []units.Job, loaded map[string]units.Unit, at time.Time, only map[string]bool) {
-	acts, err := s.past(ctx, s.since(ctx, live))
-	lost := s.history.fill(ctx, filling{live: live, acts: acts, loaded: loaded, at: at, only: only})
+// known; then it observes the units that f has as seen.
+func (s *Supervisor) settle(ctx context.Context, f filling) {
+	var err error
+	f.acts, err = s.past(ctx, s.since(ctx, f.live))
+	lost := s.history.fill(ctx, f)
 	if err != nil && !errors.Is(err, errNoPast) {
 		s.report(units.Event{
 			Source: units.SourceRecovery, Code: units.EventJournalUnreadable, Level: units.LevelWarning,
@@ -213,8 +214,7 @@ func (s *Supervisor) settleUnits(ctx context.Context, names map[string]bool) boo
 		s.Logger.Error("cannot read the live jobs, ignoring: the next resync will", "error", err)
 		return false
 	}
-	s.settle(ctx, live, loaded, at, names)
-	_ = s.history.observeAll(ctx, true, us)
+	s.settle(ctx, filling{live: live, loaded: loaded, at: at, seen: us, only: names})
 	// What changed meanwhile was left alone.
 	if us, ok = read(); ok {
 		_ = s.history.observe(ctx, us...)
