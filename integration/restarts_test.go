@@ -9,14 +9,15 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
-// shaky is a command that stays up while /run/NAME.ok is there, and otherwise
-// ends at once with status 3.
+// shaky is a command that says that it is ready and stays up while
+// /run/NAME.ok is there, and otherwise ends at once with status 3.
 func shaky(name string) string {
-	return fmt.Sprintf("sh -c 'test -e /run/%s.ok || exit 3; exec sleep infinity'", name)
+	return fmt.Sprintf("sh -c 'test -e /run/%s.ok || exit 3; systemd-notify --ready; exec sleep infinity'", name)
 }
 
-// crashing are the flags of a service that is quick to come to its start limit.
-var crashing = []string{"--restart", "on-failure", "--restart-delay", "10ms", "--start-limit-burst", "3", "--start-limit-interval", "1h"}
+// crashing are the flags of a service that is quick to come to its start limit,
+// and never up on the way.
+var crashing = []string{"--ready", "notify", "--restart", "on-failure", "--restart-delay", "10ms", "--start-limit-burst", "3", "--start-limit-interval", "1h"}
 
 // givenUp waits until systemd has given a unit up.
 func (g *guest) givenUp(unit string) {
@@ -94,7 +95,7 @@ func TestRestartsOfAStableServiceAreForgotten(t *testing.T) {
 	t.Parallel()
 	g := boot(t)
 	const unit = "hero-core-phoenix.service"
-	g.set("phoenix", sleeper, append(crashing, "--restart-reset-after", "500ms", "--no-restart-retry")...)
+	g.set("phoenix", sleeper, append(crashing, "--ready", "exec", "--restart-reset-after", "500ms", "--no-restart-retry")...)
 	g.hp("service", "start", "phoenix")
 	for n := 1; n <= 5; n++ { // beyond the limit
 		g.sh("systemctl kill --signal=KILL %s", unit)

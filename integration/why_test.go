@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -67,7 +68,9 @@ func (g *guest) wantText(file string, say func() string) {
 	want, err := os.ReadFile(path)
 	g.must(err)
 	got := ""
-	if err := machine.WaitFor(g.ctx, file, func() (bool, error) {
+	ctx, cancel := context.WithTimeout(g.ctx, 15*time.Second)
+	defer cancel()
+	if err := machine.WaitFor(ctx, file, func() (bool, error) {
 		got = say()
 		return got == string(want), nil
 	}); err != nil {

@@ -47,7 +47,7 @@ type Unit struct {
 	ExitStatus   int32 // ExecMainStatus: exit status, or signal number
 	Restarts     uint32
 	ActiveSince  time.Time // ActiveEnterTimestamp; zero when never active
-	BegunAt      time.Time // ExecMainStartTimestamp; zero before
+	BegunAt      time.Time // start of the first ExecStartPre=, or ExecMainStartTimestamp; zero before
 	ExitedAt     time.Time // ExecMainExitTimestamp; zero while it runs
 	ChangedAt    time.Time // StateChangeTimestamp
 	// Digest is that of the definition that the unit was loaded with.

@@ -22,6 +22,10 @@ const beforehand = 10 * time.Second
 
 var announces = []units.EventCode{units.EventUnhealthyRestart, units.EventStartedAgain, units.EventDependencyBack}
 
+// early is how long before a start, as systemd notes it, what prepares it may
+// have met something: systemd notes what it has forked, which may be quicker.
+const early = time.Second
+
 // WhyInput is all that an explanation depends on.
 type WhyInput struct {
 	ID    units.ID
@@ -242,8 +246,11 @@ func (w *walk) events() []units.LogEntry {
 		k := kind{e.Service, e.Code}
 		job := w.Jobs[e.Service.Unit()]
 		since := job.Created
-		if slices.Contains(announces, e.Code) {
+		switch {
+		case slices.Contains(announces, e.Code):
 			since = since.Add(-beforehand)
+		case e.Source == units.SourcePrepare:
+			since = since.Add(-early)
 		}
 		// A further attempt doesn't say when its run began.
 		old := job.Attempt == 1 && e.Time.Before(since)

@@ -366,12 +366,13 @@ var whyCases = []whyCase{
 	{
 		name: "events to the point", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": unwell}, jobs: map[string]units.Job{"a": whyJob(units.PhaseFailed, "f", "exit-code")},
 		events: []units.LogEntry{
-			event(1, "a", units.EventStartTimeout, -time.Hour), event(2, "a", units.EventDependencyBack, -65*time.Second), event(6, "a", units.EventPortTaken, -61*time.Second),
+			event(1, "a", units.EventStartTimeout, -time.Hour), event(2, "a", units.EventDependencyBack, -65*time.Second), event(6, "a", units.EventPortTaken, -60001*time.Millisecond),
+			met(8, "a", units.EventPortTaken, -61*time.Second), met(9, "a", units.EventSocketTaken, -61001*time.Millisecond),
 			event(7, "a", units.EventNotRegistered, -time.Second), event(3, "a", units.EventStartFailed, -time.Second),
 			event(4, "z", units.EventStartFailed, 0), event(5, "a", units.EventStartFailed, 0),
 		},
 		want: []string{"0  a: has failed | systemd's result is exit-code (exited with status 3) | root | f"}, remedy: "journalctl\n" + startA,
-		told: []string{"2 dependency-back", "5 start-failed"},
+		told: []string{"2 dependency-back", "8 port-taken", "5 start-failed"},
 	},
 	{
 		name: "events of a run that systemd has restarted", services: []units.Service{svc("a")}, states: map[string]units.Status{"a": unwell},

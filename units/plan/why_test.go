@@ -88,6 +88,13 @@ func event(id int64, service string, code units.EventCode, at time.Duration) uni
 	return units.LogEntry{ID: id, Event: units.Event{Time: whyNow.Add(at), Code: code, Service: units.ID{Context: "core", Name: service}}}
 }
 
+// met is what the preparation of a start has met.
+func met(id int64, service string, code units.EventCode, at time.Duration) units.LogEntry {
+	e := event(id, service, code, at)
+	e.Source = units.SourcePrepare
+	return e
+}
+
 func refusal(id int64, code units.EventCode, what, remedy string) units.LogEntry {
 	e := event(id, "a", code, 0)
 	e.Message, e.Remedy = "it was "+units.NotStarted+what, remedy

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -171,6 +172,35 @@ func TestExit(t *testing.T) {
 		code, status := exit(map[string]any{"Result": c.result, "ExecMainCode": int32(1), "ExecMainStatus": c.main, "ExecStartPre": [][]any{pre}})
 		if code != c.code || status != c.status {
 			t.Errorf("%s: it is %d, %d; want %d, %d", c.name, code, status, c.code, c.status)
+		}
+	}
+}
+
+// A start begins with what prepares the program, which may be all that is ever
+// executed of it.
+func TestBegun(t *testing.T) {
+	pre := func(start uint64) []any {
+		return []any{"/p", []string{"/p"}, false, start, uint64(1), uint64(1), uint64(1), uint32(1), int32(1), int32(0)}
+	}
+	for _, c := range []struct {
+		name string
+		main uint64
+		pre  [][]any
+		want int64
+	}{
+		{"it was never started", 0, nil, 0},
+		{"nothing prepares it", 5, nil, 5},
+		{"it was prepared", 5, [][]any{pre(2), pre(3)}, 2},
+		{"its preparation was refused", 0, [][]any{pre(2), pre(0)}, 2},
+		{"its preparation has not begun", 0, [][]any{pre(0)}, 0},
+		{"another systemd tells less", 5, [][]any{{"/p"}}, 5},
+	} {
+		got, want := begun(map[string]any{"ExecMainStartTimestamp": c.main, "ExecStartPre": c.pre}), time.Time{}
+		if c.want != 0 {
+			want = time.UnixMicro(c.want)
+		}
+		if !got.Equal(want) {
+			t.Errorf("%s: it began at %v, want %v", c.name, got, want)
 		}
 	}
 }

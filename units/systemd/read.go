@@ -115,7 +115,7 @@ func unitOf(name string, p map[string]any) units.Unit {
 		ExitStatus:   status,
 		Restarts:     get[uint32](p, "NRestarts"),
 		ActiveSince:  timestamp(p, "ActiveEnterTimestamp"),
-		BegunAt:      timestamp(p, "ExecMainStartTimestamp"),
+		BegunAt:      begun(p),
 		ExitedAt:     timestamp(p, "ExecMainExitTimestamp"),
 		ChangedAt:    timestamp(p, "StateChangeTimestamp"),
 		Digest:       transient.DigestOf(get[[][]byte](p, "LogExtraFields")),
@@ -137,17 +137,31 @@ func exit(p map[string]any) (code, status int32) {
 	if get[string](p, "Result") != "exit-code" || status != 0 {
 		return code, status
 	}
-	// a(sasbttttuii), of which the last two are these.
-	for _, command := range get[[][]any](p, "ExecStartPre") {
-		if len(command) != 10 {
-			continue
-		}
+	for _, command := range preparations(p) {
 		c, _ := command[8].(int32)
 		if s, _ := command[9].(int32); s >= setupFailed {
 			return c, s
 		}
 	}
 	return code, status
+}
+
+// begun is when the main process was executed, or what prepares it, which comes
+// first and may be all that ever is.
+func begun(p map[string]any) time.Time {
+	for _, command := range preparations(p) {
+		if µs, _ := command[3].(uint64); µs != 0 {
+			return time.UnixMicro(int64(µs))
+		}
+	}
+	return timestamp(p, "ExecMainStartTimestamp")
+}
+
+// preparations are the commands of ExecStartPre=, a(sasbttttuii): path, argv,
+// whether a failure is ignored, start and exit by CLOCK_REALTIME and
+// CLOCK_MONOTONIC each, PID, code, status.
+func preparations(p map[string]any) [][]any {
+	return slices.DeleteFunc(get[[][]any](p, "ExecStartPre"), func(command []any) bool { return len(command) != 10 })
 }
 
 // count reads what systemd may mark as "not set", or may not know at all.
