@@ -63,14 +63,16 @@ func Observe(last *units.Job, u units.Unit, recorded, stopping bool, now time.Ti
 
 // StartJoins says that a start of a unit, which is down as it was read, is that
 // of the last job: it has come up since, or that job's start is still queued.
-func StartJoins(last *units.Job, u units.Unit) bool {
-	if last == nil || last.Phase.Terminal() {
+// held says that systemd was not asked for that one yet, and may never be. What
+// waits to be started again is restarted, which ends what has come up since.
+func StartJoins(last *units.Job, u units.Unit, held bool) bool {
+	if last == nil || last.Phase.Terminal() || u.Sub == "auto-restart" {
 		return false
 	}
 	if last.InvocationID != "" {
 		return last.InvocationID != u.InvocationID
 	}
-	return u.JobID != 0 && (u.Active == "inactive" || u.Active == "failed")
+	return !held && u.JobID != 0 && (u.Active == "inactive" || u.Active == "failed")
 }
 
 // attempt is which activation of its run the unit's one is at least, by

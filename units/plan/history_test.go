@@ -184,7 +184,7 @@ func TestStartJoins(t *testing.T) {
 		name string
 		last *units.Job
 		unit units.Unit
-		want bool
+		want bool // where systemd was asked for the last job
 	}{
 		{"never started", nil, down("inactive", ""), false},
 		{"never started, and queued by something else", nil, queued("inactive", ""), false},
@@ -199,10 +199,17 @@ func TestStartJoins(t *testing.T) {
 		{"its start waits, and it has failed before", job("pending", ""), queued("failed", "a"), true},
 		{"its start is not queued any more", job("pending", ""), down("inactive", ""), false},
 		{"it is to be started again after what it runs has stopped", job("pending", ""), queued("deactivating", "a"), false},
+		{"it was started again since, and is restarted", job("running", "b"), units.Unit{Load: "loaded", Active: "activating", Sub: "auto-restart", InvocationID: "a"}, false},
+		{"it waits to be started again, and is restarted", job("pending", ""), units.Unit{Load: "loaded", Active: "activating", Sub: "auto-restart", InvocationID: "a", JobID: 7}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := StartJoins(c.last, c.unit); got != c.want {
+			if got := StartJoins(c.last, c.unit, false); got != c.want {
 				t.Errorf("joins: %v, want %v", got, c.want)
+			}
+			// What has not been asked of systemd yet is no start to wait for.
+			c.want = c.want && c.last.InvocationID != ""
+			if got := StartJoins(c.last, c.unit, true); got != c.want {
+				t.Errorf("joins what is held: %v, want %v", got, c.want)
 			}
 		})
 	}

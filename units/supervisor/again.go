@@ -118,9 +118,11 @@ func (s *Supervisor) startGently(ctx context.Context, service units.Service, u u
 			return err
 		}
 	}
-	job := s.history.beginOrJoin(ctx, service, u, units.OriginBoot)
+	job, joined := s.history.beginOrJoin(ctx, service, u, units.OriginBoot)
 	result, err := s.startUnit(ctx, u, "fail")
-	if err != nil {
+	if joined && err != nil {
+		return err
+	} else if err != nil {
 		return s.notStarted(ctx, job, err)
 	}
 	s.follow(job, result)

@@ -28,12 +28,10 @@ func (s *Supervisor) Start(ctx context.Context, id units.ID) (units.Job, error) 
 	if err != nil {
 		return units.Job{}, err
 	}
-	u, err := s.Systemd.Unit(ctx, service.Unit())
+	u, err := s.readSettled(ctx, service.Unit())
 	if err != nil {
 		return units.Job{}, err
 	}
-	_ = s.history.observe(ctx, u)
-	s.settleUnit(ctx, u.Name)
 	if u.Alive() && u.Sub != "auto-restart" {
 		if err := s.startOthers(ctx, service); err != nil {
 			return units.Job{}, err
@@ -95,9 +93,11 @@ func (s *Supervisor) startLocked(ctx context.Context, service units.Service, u u
 		return units.Job{}, nil, err
 	}
 	s.resetFailed(ctx, service)
-	job := s.history.beginOrJoin(ctx, service, u, origin)
+	job, joined := s.history.beginOrJoin(ctx, service, u, origin)
 	result, err := s.startUnit(ctx, u, "replace")
-	if err != nil {
+	if joined && err != nil {
+		return units.Job{}, nil, err
+	} else if err != nil {
 		return units.Job{}, nil, s.notStarted(ctx, job, err)
 	}
 	return job, result, nil
@@ -128,12 +128,9 @@ func (s *Supervisor) Stop(ctx context.Context, id units.ID) (units.Job, error) {
 		return units.Job{}, err
 	}
 	defer unlock()
-	u, err := s.Systemd.Unit(ctx, service.Unit())
-	if err != nil {
+	if _, err := s.readSettled(ctx, service.Unit()); err != nil {
 		return units.Job{}, err
 	}
-	_ = s.history.observe(ctx, u)
-	s.settleUnit(ctx, u.Name)
 	job, err := s.history.lastJob(ctx, service.Unit())
 	if err != nil {
 		s.Logger.Error("cannot read the history, ignoring", "unit", service.Unit(), "error", err)
@@ -199,7 +196,7 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 	if err != nil {
 		return units.Job{}, err
 	}
-	u, err := s.Systemd.Unit(ctx, service.Unit())
+	u, err := s.readSettled(ctx, service.Unit())
 	if err != nil {
 		return units.Job{}, err
 	}
@@ -207,8 +204,6 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 	if err != nil {
 		return units.Job{}, err
 	}
-	_ = s.history.observe(ctx, u)
-	s.settleUnit(ctx, u.Name)
 	asked := s.askUp(ctx, service)
 	if len(alive) == 0 {
 		job, result, err := s.startLocked(ctx, service, u, units.OriginAPI)
@@ -218,11 +213,12 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 		s.follow(job, result)
 		return job, nil
 	}
-	job := s.history.begin(ctx, service, units.OriginAPI)
 	if !s.current(service) {
+		job := s.history.beginHeld(ctx, service, units.OriginAPI)
 		s.tasks.Go(func() { s.replace(service, job, asked) })
 		return job, nil
 	}
+	job := s.history.begin(ctx, service, units.OriginAPI)
 	s.resetFailed(ctx, service)
 	result, err := s.Systemd.Restart(ctx, service.Unit(), "replace")
 	if err != nil {
@@ -276,16 +272,27 @@ func (s *Supervisor) finish(ctx context.Context, job units.Job, result <-chan st
 	if err == nil {
 		err = s.history.observe(ctx, u)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		s.Logger.Warn("cannot tell what the end of a job of systemd's means, trying again later", "unit", job.Unit, "error", err)
-		s.unanswered.add(job)
-		return r, true
-	}
-	switch r {
-	case overtaken, "canceled":
-		s.history.end(ctx, job, units.PhaseCanceled, r)
+		s.unanswered.add(job, r)
+	case s.history.misses(job.Unit): // the job may be one of what is in the journal
+		s.unanswered.add(job, r)
 	default:
-		s.history.end(ctx, job, units.PhaseFailed, r)
+		s.endUnstarted(ctx, job, r)
 	}
 	return r, true
+}
+
+// endUnstarted ends a job that has come to no activation, with systemd's result
+// of it; "" is that there is none.
+func (s *Supervisor) endUnstarted(ctx context.Context, job units.Job, result string) {
+	switch result {
+	case "":
+		s.history.end(ctx, job, units.PhaseLost, "")
+	case overtaken, "canceled":
+		s.history.end(ctx, job, units.PhaseCanceled, result)
+	default:
+		s.history.end(ctx, job, units.PhaseFailed, result)
+	}
 }

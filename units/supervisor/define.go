@@ -51,13 +51,11 @@ func (s *Supervisor) Set(ctx context.Context, def map[string]any, merge bool) er
 // definition at once: the old one is what is wrong with it. One that runs is
 // left as it is.
 func (s *Supervisor) retryWith(ctx context.Context, service units.Service) error {
-	u, err := s.Systemd.Unit(ctx, service.Unit())
+	u, err := s.readSettled(ctx, service.Unit())
 	if err != nil || u.Sub != "auto-restart" || service.Wanted == units.WantedSpec {
 		return err
 	}
-	_ = s.history.observe(ctx, u)
-	s.settleUnit(ctx, u.Name)
-	job, asked := s.history.begin(ctx, service, units.OriginAPI), s.ask(service.ID)
+	job, asked := s.history.beginHeld(ctx, service, units.OriginAPI), s.ask(service.ID)
 	s.tasks.Go(func() { s.replace(service, job, asked) })
 	return nil
 }

@@ -42,8 +42,8 @@ func (s *Supervisor) explain(ctx context.Context, id units.ID) (units.Explanatio
 	queue, seen := []units.ID{id}, map[units.ID]bool{id: true}
 	for i := 0; i < len(queue) && i < plan.MaxLinks; i++ {
 		next := queue[i]
-		in.Events = append(in.Events, s.eventsOf(ctx, next)...)
 		s.history.awaitCaughtUp(patience, next.Unit())
+		in.Events = append(in.Events, s.eventsOf(ctx, next)...)
 		st, err := s.readStatus(ctx, next)
 		if units.CodeOf(err) == units.CodeNoSuchService && err != nil {
 			continue

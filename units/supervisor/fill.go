@@ -59,6 +59,9 @@ func (h *history) fill(ctx context.Context, f filling) (lost []units.Job) {
 			h.logger.Error("cannot read the history, ignoring", "unit", j.Unit, "error", err)
 		}
 		ended, ok := plan.Recover(j, acts[j.InvocationID], h.oneshot(j.Unit))
+		if u := f.loaded[j.Unit]; !ok && u.Reading != 0 && u.Reading < h.seen[j.Unit] {
+			continue // it may have begun since the unit was read
+		}
 		if before, asked := h.ending[j.Unit]; asked && before.ID == j.ID {
 			delete(h.ending, j.Unit)
 			if !ok { // it was to be restarted, and has been
@@ -243,6 +246,13 @@ func (h *history) complete() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.missed) == 0 && len(h.unsaved) == 0
+}
+
+// misses says so of one unit.
+func (h *history) misses(unit string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.missed[unit]
 }
 
 func (h *history) takeMissed() map[string]bool {

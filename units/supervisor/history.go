@@ -37,6 +37,8 @@ type history struct {
 	ending map[string]units.Job
 	// unsaved has the jobs whose newest state is not in the store yet.
 	unsaved map[int64]units.Job
+	// held has the jobs that systemd is asked for later, if at all.
+	held map[int64]bool
 	// stopping has the units that somebody asked to stop.
 	stopping map[string]bool
 	// booting has the units that the boot starts.
@@ -58,7 +60,7 @@ func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time
 	return &history{
 		store: store, pid1: pid1, logger: logger, now: now, saved: saved, service: service, journal: journal,
 		seen: map[string]uint64{}, missed: map[string]bool{}, restarts: map[string]int{}, gap: make(chan struct{}, 1),
-		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{},
+		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{}, held: map[int64]bool{},
 		stopping: map[string]bool{}, booting: map[string]bool{},
 		changed: make(chan struct{}),
 	}
@@ -282,16 +284,32 @@ func (h *history) beginAction(ctx context.Context, s units.Service, i int, origi
 	return h.beginNew(ctx, s, i, origin)
 }
 
-// beginOrJoin is begin for a unit that was down when it was read: the job may
-// be one that there is.
-func (h *history) beginOrJoin(ctx context.Context, s units.Service, u units.Unit, origin units.Origin) units.Job {
+// beginHeld is begin for a start that systemd is asked for later, if nothing
+// else is asked of the service before. It is held until letGo.
+func (h *history) beginHeld(ctx context.Context, s units.Service, origin units.Origin) units.Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if last, err := h.lastOf(ctx, u.Name); err == nil && plan.StartJoins(last, u) {
+	job := h.beginNew(ctx, s, s.Primary(), origin)
+	h.held[job.ID] = true
+	return job
+}
+
+func (h *history) letGo(job int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.held, job)
+}
+
+// beginOrJoin is begin for a unit that was down when it was read: the job may
+// be one that there is, which is not for who joins it to end.
+func (h *history) beginOrJoin(ctx context.Context, s units.Service, u units.Unit, origin units.Origin) (job units.Job, joined bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if last, err := h.lastOf(ctx, u.Name); err == nil && last != nil && plan.StartJoins(last, u, h.held[last.ID]) {
 		delete(h.stopping, u.Name)
-		return *last
+		return *last, true
 	}
-	return h.beginNew(ctx, s, s.Primary(), origin)
+	return h.beginNew(ctx, s, s.Primary(), origin), false
 }
 
 // beginNew is beginAction with mu held.

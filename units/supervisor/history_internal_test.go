@@ -100,3 +100,66 @@ func TestWhatWasMissedIsWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// A job that came up since the units were read is not lost for that.
+func TestWhatHasBegunSinceIsNotLost(t *testing.T) {
+	t.Parallel()
+	const unit = "hero-core-a.service"
+	for _, c := range []struct {
+		name string
+		seen uint64
+		want units.Phase
+	}{
+		{"the unit was looked at since", 6, units.PhaseRunning},
+		{"nobody has looked at the unit since", 4, units.PhaseLost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			live := units.Job{ID: 1, Run: 1, Unit: unit, Attempt: 1, Phase: units.PhaseRunning, InvocationID: "new"}
+			s := &oneJob{job: live}
+			h := newTestHistory(s)
+			h.seen[unit], h.last[unit] = c.seen, live
+			read := units.Unit{Name: unit, Load: "loaded", Active: "inactive", InvocationID: "old", Reading: 5}
+			h.fill(t.Context(), filling{live: []units.Job{live}, loaded: map[string]units.Unit{unit: read}})
+			if s.job.Phase != c.want {
+				t.Errorf("the job is %s, want %s", s.job.Phase, c.want)
+			}
+		})
+	}
+}
+
+// A job that systemd may never be asked for is nobody else's.
+func TestAHeldJobIsNotJoined(t *testing.T) {
+	t.Parallel()
+	s := units.Service{ID: units.ID{Context: "core", Name: "a"}, Actions: []units.Action{units.NewAction("main")}}
+	h := newTestHistory(&numbered{})
+	held := h.beginHeld(t.Context(), s, units.OriginAPI)
+	queued := units.Unit{Name: s.Unit(), Load: "loaded", Active: "inactive", JobID: 7}
+	other, joined := h.beginOrJoin(t.Context(), s, queued, units.OriginAPI)
+	if joined || other.ID == held.ID {
+		t.Errorf("job %d joins %d, which is held", other.ID, held.ID)
+	}
+	held = h.beginHeld(t.Context(), s, units.OriginAPI)
+	h.letGo(held.ID)
+	if other, joined = h.beginOrJoin(t.Context(), s, queued, units.OriginAPI); !joined || other.ID != held.ID {
+		t.Errorf("job %d does not join %d, which systemd has", other.ID, held.ID)
+	}
+	if len(h.held) != 1 { // the first one
+		t.Errorf("%d jobs are held", len(h.held))
+	}
+}
+
+// numbered is a store that numbers jobs.
+type numbered struct {
+	oneJob
+	n int64
+}
+
+func (s *numbered) LastJob(context.Context, string) (units.Job, bool, error) {
+	return units.Job{}, false, nil
+}
+
+func (s *numbered) SaveJobs(_ context.Context, records []units.Record) error {
+	s.n++
+	records[0].Job.ID = s.n
+	return nil
+}

@@ -76,8 +76,9 @@ func (s *Supervisor) WaitReady(ctx context.Context, id int64) (units.Job, error)
 		if err != nil {
 			return job, err
 		}
-		if first, known, err := s.Store.JobByInvocation(ctx, u.InvocationID); err != nil || !known {
-			return job, err
+		first, known, err := s.Store.JobByInvocation(ctx, u.InvocationID)
+		if err != nil || !known || !u.Alive() && first.Phase.Terminal() && first.Ended.Before(job.Created) {
+			return job, err // nothing was started, as where a condition is not met
 		} else if job, err = s.history.wait(ctx, first.ID, begun); err != nil {
 			return job, err
 		}

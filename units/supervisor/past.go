@@ -176,17 +176,28 @@ func (s *Supervisor) catchUp(ctx context.Context, everything bool) {
 	if len(names) > 0 && !s.settleUnits(ctx, names) {
 		return // they stay missed
 	}
+	if slices.ContainsFunc(s.unanswered.all(), func(q question) bool { return names[q.Unit] }) {
+		s.retryLater(false)
+	}
 	if everything {
 		s.setMark(ctx, begun)
 	}
 }
 
-// settleUnit settles a unit that has been through more than was seen, before
-// something is asked of it: a new start must not be taken for what was missed.
-func (s *Supervisor) settleUnit(ctx context.Context, unit string) {
-	if s.history.takeMissed()[unit] {
-		s.settleUnits(ctx, map[string]bool{unit: true})
+// readSettled reads a unit before something is asked of it, and settles it if it
+// has been through more than was seen: a new start must not be taken for what
+// was missed.
+func (s *Supervisor) readSettled(ctx context.Context, unit string) (units.Unit, error) {
+	u, err := s.Systemd.Unit(ctx, unit)
+	if err != nil {
+		return u, err
 	}
+	_ = s.history.observe(ctx, u)
+	if !s.history.misses(unit) {
+		return u, nil
+	}
+	s.settleUnits(ctx, map[string]bool{unit: true})
+	return s.Systemd.Unit(ctx, unit) // that has taken a while
 }
 
 // settleUnits is false when systemd could not be asked: the next resync does it.

@@ -37,6 +37,7 @@ func (s *Supervisor) replace(service units.Service, job units.Job, asked uint64)
 			return err
 		})
 	}
+	s.history.letGo(job.ID)
 	switch {
 	case errors.Is(err, errOverruled):
 		s.history.end(ctx, job, units.PhaseCanceled, "overruled")

@@ -12,22 +12,29 @@ import (
 )
 
 // unanswered are the jobs of which it is not known whether systemd starts
-// them, or has started them: it could not be reached, or did not answer in time.
+// them, or has started them: it could not be reached, or did not answer in time,
+// or what the unit went through is still to be found in the journal.
 type unanswered struct {
 	mu   sync.Mutex
-	jobs map[int64]units.Job
+	jobs map[int64]question
 }
 
-func (a *unanswered) add(job units.Job) {
+// question is a job, and systemd's result of it, if that is known.
+type question struct {
+	units.Job
+	result string
+}
+
+func (a *unanswered) add(job units.Job, result string) {
 	if job.ID == 0 {
 		return // it could not be recorded: its activation will be
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.jobs == nil {
-		a.jobs = map[int64]units.Job{}
+		a.jobs = map[int64]question{}
 	}
-	a.jobs[job.ID] = job
+	a.jobs[job.ID] = question{job, result}
 }
 
 func (a *unanswered) drop(id int64) {
@@ -37,10 +44,10 @@ func (a *unanswered) drop(id int64) {
 }
 
 // all are the jobs in the order in which they were begun.
-func (a *unanswered) all() []units.Job {
+func (a *unanswered) all() []question {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.SortedFunc(maps.Values(a.jobs), func(x, y units.Job) int { return cmp.Compare(x.ID, y.ID) })
+	return slices.SortedFunc(maps.Values(a.jobs), func(x, y question) int { return cmp.Compare(x.ID, y.ID) })
 }
 
 // notStarted takes what systemd, asked to start a job's unit, gave as an error,
@@ -51,7 +58,7 @@ func (s *Supervisor) notStarted(ctx context.Context, job units.Job, err error) e
 		s.history.end(ctx, job, units.PhaseFailed, "refused")
 		return err
 	}
-	s.unanswered.add(job)
+	s.unanswered.add(job, "")
 	if job.ID == 0 {
 		return err
 	}
@@ -64,7 +71,8 @@ func (s *Supervisor) notStarted(ctx context.Context, job units.Job, err error) e
 // after it, too: a start that is not queued has come to its activation by now,
 // which the journal has where the unit has not, or never comes. control is held.
 func (s *Supervisor) settleStarts(ctx context.Context) {
-	for _, job := range s.unanswered.all() {
+	for _, q := range s.unanswered.all() {
+		job := q.Job
 		u, err := s.Systemd.Unit(ctx, job.Unit)
 		if err != nil {
 			return // it is no use to go on
@@ -75,11 +83,16 @@ func (s *Supervisor) settleStarts(ctx context.Context) {
 		if !s.settleUnits(ctx, map[string]bool{job.Unit: true}) {
 			return
 		}
+		if s.history.misses(job.Unit) {
+			continue // it went through more meanwhile
+		}
 		if now, _, err := s.history.get(ctx, job.ID); err != nil {
 			return
 		} else if now.InvocationID == "" && !now.Phase.Terminal() {
-			s.Logger.Warn("systemd has not said that it started a unit, and has not: the job is lost", "job", job.ID, "unit", job.Unit)
-			s.history.end(ctx, job, units.PhaseLost, "")
+			if q.result == "" {
+				s.Logger.Warn("systemd has not said that it started a unit, and has not: the job is lost", "job", job.ID, "unit", job.Unit)
+			}
+			s.endUnstarted(ctx, job, q.result)
 		}
 		s.unanswered.drop(job.ID)
 	}
