@@ -121,7 +121,9 @@ func (s *Server) serve(ctx context.Context) (held bool, err error) {
 	defer hangUp()
 	live, lost := context.WithCancel(lifetime)
 	defer lost()
-	sess := &session{Server: s, ctx: ctx, live: live, senders: map[string]*presence{}}
+	beginning, begin := context.WithCancel(live)
+	defer begin()
+	sess := &session{Server: s, ctx: ctx, live: live, beginning: beginning, senders: map[string]*presence{}}
 	// While it is dialled, the end of ctx is the end of the connection. Then
 	// the calls in flight are still to be answered.
 	undo := context.AfterFunc(ctx, hangUp)
@@ -141,7 +143,7 @@ func (s *Server) serve(ctx context.Context) (held bool, err error) {
 	if err := takeName(ctx, conn); err != nil {
 		return false, err
 	}
-	telling.Go(func() { s.tell(live, conn) })
+	telling.Go(func() { s.tell(live, conn, beginning, begin) })
 	s.held.Do(func() { close(s.ready) })
 	select {
 	case <-conn.Context().Done():

@@ -36,6 +36,8 @@ type session struct {
 	*Server
 	ctx  context.Context // the server's
 	live context.Context // ends before that when the connection breaks
+	// beginning ends once what changes is told: nobody is answered before.
+	beginning context.Context
 
 	mu      sync.Mutex
 	senders map[string]*presence
@@ -183,6 +185,7 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 		return nil, err
 	}
 
+	<-s.beginning.Done()
 	object := wire.ParsePath(t.path)
 	m, err := find(object, t.iface, t.member)
 	if err != nil {

@@ -21,6 +21,8 @@ const (
 	// so that a machine of thousands of services is not kept busy by reading.
 	pauseShare = 4
 	retryPause = time.Second // after a pass that failed
+	// firstLook bounds the first pass, which calls wait for.
+	firstLook = 500 * time.Millisecond
 )
 
 // teller tells the clients of one connection what has changed. It reads
@@ -28,29 +30,32 @@ const (
 type teller struct {
 	*Server
 	conn *dbus.Conn
-	// told is the picture that the clients have; nil before the first pass,
-	// which makes everything come.
+	// told is the picture that the clients have; nil where that is not known, and
+	// then the next pass makes everything come.
 	told picture
 	// touched are the objects to be told of in the next pass that succeeds.
 	touched map[dbus.ObjectPath]bool
 }
 
-// tell works until ctx ends, or the connection does.
-func (s *Server) tell(ctx context.Context, conn *dbus.Conn) {
+// tell works until ctx ends, or the connection does. It ends beginning once it has
+// the picture that clients start from: nobody is answered before, so whoever is
+// needs to be told of nothing but what changes.
+func (s *Server) tell(ctx context.Context, conn *dbus.Conn, beginning context.Context, begin func()) {
 	t := &teller{Server: s, conn: conn, touched: map[dbus.ObjectPath]bool{}}
-	for {
+	late := time.AfterFunc(firstLook, begin)
+	defer late.Stop()
+	for pass := t.first; ; pass, beginning = t.pass, ctx {
 		begun := time.Now()
-		err := t.pass(ctx)
+		err := t.try(beginning, pass)
+		begin()
 		if ctx.Err() != nil || conn.Context().Err() != nil {
 			return
 		}
 		pause := max(minPause, pauseShare*time.Since(begun))
-		var wake <-chan struct{}
+		wake := s.Controller.Touched()
 		if err != nil {
 			s.Logger.Debug("cannot tell what has changed, trying again", "error", err)
-			pause = max(pause, retryPause)
-		} else {
-			wake = s.Controller.Touched()
+			pause, wake = max(pause, retryPause), nil
 		}
 		select {
 		case <-ctx.Done():
@@ -68,8 +73,8 @@ func (s *Server) tell(ctx context.Context, conn *dbus.Conn) {
 	}
 }
 
-// pass reads everything again and sends what differs.
-func (t *teller) pass(ctx context.Context) (err error) {
+// try makes a pass; a panic in it is its error.
+func (t *teller) try(ctx context.Context, pass func(context.Context) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
@@ -78,6 +83,28 @@ func (t *teller) pass(ctx context.Context) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return pass(ctx)
+}
+
+// first only looks. Without an answer in time everything comes with the next pass.
+func (t *teller) first(ctx context.Context) error {
+	select {
+	case <-t.Controller.Touched(): // what was is in the picture
+	default:
+	}
+	t.Controller.TakeTouched()
+	now, err := t.look(ctx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		t.told = now
+	}
+	return err
+}
+
+// pass reads everything again and sends what differs.
+func (t *teller) pass(ctx context.Context) error {
 	touched := t.Controller.TakeTouched()
 	for _, id := range touched.Services {
 		t.touched[wire.ServicePath(id)] = true

@@ -300,15 +300,43 @@ func TestAnnotationsAreKept(t *testing.T) {
 	}
 }
 
-// A restart of the bus, or of our connection to it, makes all come anew.
-func TestThePictureIsToldAnewAfterAReconnect(t *testing.T) {
+// Who has read everything after a restart of the bus, or of our connection to it,
+// is told of what changes, and not once more of what is there.
+func TestANewConnectionTellsWhatChanges(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t)
 	start(t, s)
 	s.Bus.Restart()
+	awaitName(t, s)
+	m := follow(t, s, true)
+	if m.objects[wire.ServicePath(web)] == nil || m.objects[wire.JobPath(1)] == nil {
+		t.Errorf("there is nothing but %v", m.objects)
+	}
+	if _, err := s.Controller.Stop(context.Background(), web); err != nil {
+		t.Fatal(err)
+	}
+	m.until("the job's end", func() bool { return m.objects[wire.JobPath(1)] == nil })
+	m.check()
+	for _, signal := range m.heard {
+		if strings.HasPrefix(signal, "+") {
+			t.Errorf("it was told that %s came, which it had read", signal[1:])
+		}
+	}
+}
+
+// Nobody is answered before it is known what there is; where that can't be known
+// in time, everything comes when it is.
+func TestALateBeginningMakesAllCome(t *testing.T) {
+	t.Parallel()
+	c := &counting{failed: make(chan struct{}, 1)}
+	c.fault.Store("error")
+	s := apitest.Start(t, behind(func(inner dbusapi.Controller) dbusapi.Controller { c.Controller = inner; return c }))
+	receive(t, c.failed)
+	set(t, s, web.Name)
 	m := follow(t, s, false)
-	m.until("everything", func() bool {
-		return m.objects[wire.ServicePath(web)] != nil && m.objects[wire.JobPath(1)] != nil && m.objects[wire.ContextPath("core")] != nil
+	c.fault.Store("")
+	m.until("what was there", func() bool {
+		return m.objects[wire.ServicePath(web)] != nil && m.objects[wire.ContextPath("core")] != nil
 	})
 	m.check()
 }

@@ -28,7 +28,7 @@ var standard = []struct{ name, means string }{
 	{wire.IntrospectableInterface, "Every object has it: the interfaces above as XML, which is also in /usr/share/dbus-1/interfaces."},
 	{wire.PropertiesInterface, "Every object has it. The signal PropertiesChanged comes as the annotations of the properties say."},
 	{wire.PeerInterface, "Every object has it."},
-	{wire.ObjectManagerInterface, "The manager object has it: GetManagedObjects answers contexts, services and the jobs that are not over; InterfacesAdded and InterfacesRemoved tell which come and go."},
+	{wire.ObjectManagerInterface, "The manager object has it: GetManagedObjects answers contexts, services and the jobs that are not over; InterfacesAdded and InterfacesRemoved tell which come and go. A daemon that has taken its name tells of what changes from then on: read anew when the name has a new owner."},
 	{wire.LogControlInterface, "At " + string(wire.LogControlPath) + ", as org.freedesktop.LogControl1(5) says; systemctl service-log-level hero_proc debug uses it."},
 }
 

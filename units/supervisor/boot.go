@@ -247,16 +247,14 @@ func (s *Supervisor) reportUnusable(ctx context.Context, made []plan.BootStep) (
 	if len(made) == 0 {
 		return nil, nil
 	}
-	listed, err := s.Systemd.Units(ctx)
+	listed, err := s.Systemd.Broken(ctx)
 	if err != nil {
 		return nil, err
 	}
 	unusable := map[units.ID]plan.Problem{}
 	broken := map[string]units.Unit{}
 	for _, u := range listed {
-		if u.Broken() {
-			broken[u.Name] = u
-		}
+		broken[u.Name] = u
 	}
 	for _, step := range made {
 		for _, name := range step.Make {
@@ -306,7 +304,7 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 		for _, ignored := range transient.Ignored(step.Service, s.Systemd.Version()) {
 			s.Logger.Warn("systemd can't do all of a definition, ignoring", "service", step.Service.ID, "reason", ignored)
 		}
-		for _, u := range s.unitsFor(step.Service) {
+		for _, u := range s.unitsFor(step.Service, g.Digest(step.Service.ID)) {
 			if slices.Contains(step.Make, u.Name) {
 				us = append(us, u.In(slice))
 			}

@@ -81,7 +81,7 @@ func (s *Supervisor) probe(ctx context.Context, service units.Service) error {
 	if service.Wanted == units.WantedSpec {
 		return nil
 	}
-	us := s.unitsFor(service)
+	us := s.unitsFor(service, service.Digest())
 	names := make([]string, len(us))
 	for i := range us {
 		us[i].Name = fmt.Sprintf("hero_proc_check%d_%d.service", s.started.UnixNano(), s.makes.Add(1))

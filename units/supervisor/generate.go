@@ -9,9 +9,9 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/transient"
 )
 
-// unitsFor are the units of a service as this systemd gets them.
-func (s *Supervisor) unitsFor(service units.Service) []transient.Unit {
-	return s.withGenerated(service.ID, transient.Service(service, s.Systemd.Version())...)
+// unitsFor are the units of a service, with its digest, as this systemd gets them.
+func (s *Supervisor) unitsFor(service units.Service, digest string) []transient.Unit {
+	return s.withGenerated(service.ID, transient.Service(service, digest, s.Systemd.Version())...)
 }
 
 // withGenerated gives units of a service the files of its generated credentials.

@@ -2,13 +2,30 @@ package supervisor
 
 import (
 	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 )
 
+// setSize is how many services are loaded with one call, and setsAtOnce how many
+// of these calls are under way: while systemd makes the units of one, the next
+// is put together.
+const setSize, setsAtOnce = 512, 2
+
 // loadAll loads the services of the steps.
 func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep) error {
+	sets, ctx := errgroup.WithContext(ctx)
+	sets.SetLimit(setsAtOnce)
+	for set := range slices.Chunk(missing, setSize) {
+		sets.Go(func() error { return s.loadSet(ctx, set) })
+	}
+	return sets.Wait()
+}
+
+func (s *Supervisor) loadSet(ctx context.Context, missing []plan.BootStep) error {
 	err := s.make(ctx, missing, nil)
 	if err == nil || unreachable(err) {
 		return err
@@ -41,7 +58,7 @@ func (s *Supervisor) startAll(ctx context.Context, starts []string) error {
 	if err == nil && len(starts) > 0 {
 		// systemd answers once it has begun with all of it, and is quicker at that
 		// when nobody reads what its signals mark meanwhile.
-		if _, err := s.Systemd.Units(ctx); err != nil {
+		if _, err := s.Systemd.Broken(ctx); err != nil {
 			s.Logger.Debug("cannot wait for systemd, ignoring: it has taken what it is to start", "error", err)
 		}
 	}

@@ -31,6 +31,8 @@ type Systemd interface {
 	Booted() time.Time
 	// Units lists hero_proc's units, with what a listing tells of them.
 	Units(ctx context.Context) ([]units.Unit, error)
+	// Broken are those of them that systemd has and can't use.
+	Broken(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
 	UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error)
 	// Identify gives listed units their InvocationID and Digest.

@@ -19,7 +19,7 @@ func (m *Manager) StartTransient(ctx context.Context, u transient.Unit) (<-chan 
 		case isDBus(err, systemdName+".UnitExists"):
 			return nil, err // somebody else's
 		case err != nil && codeOf(err) == units.CodeRefused:
-			s.undo(ctx, []string{u.Name}, nil)
+			s.undo(ctx, []string{u.Name})
 			return nil, err
 		case err != nil:
 			return nil, err

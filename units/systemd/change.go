@@ -34,10 +34,6 @@ func (s *session) makeAll(ctx context.Context, set transient.Set, keepers []keep
 	for i, u := range all {
 		names[i] = u.Name
 	}
-	before, err := s.loaded(ctx, patterns(names))
-	if err != nil {
-		return err
-	}
 	aux := make([]sddbus.PropertyCollection, len(set.Aux))
 	for i, u := range set.Aux {
 		aux[i] = sddbus.PropertyCollection{Name: u.Name, Properties: properties(u)}
@@ -48,7 +44,7 @@ func (s *session) makeAll(ctx context.Context, set transient.Set, keepers []keep
 	})
 	if err != nil {
 		if codeOf(err) == units.CodeRefused {
-			s.undo(ctx, names, before)
+			s.undo(ctx, names)
 		}
 		return err
 	}
@@ -85,15 +81,12 @@ const fewUnits = 16
 
 // undo takes away what a refused set has left. systemd makes its units one
 // after the other, and forgets those that it had made when it came to the
-// wrong one, but not if they are pinned (AddRef=) or others name them.
-func (s *session) undo(ctx context.Context, names []string, before []sddbus.UnitStatus) {
+// wrong one, but not if they are pinned (AddRef=) or others name them. What we
+// have had before is pinned, and stays.
+func (s *session) undo(ctx context.Context, names []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	kept := make(map[string]bool)
-	for _, u := range before {
-		kept[u.Name] = true
-	}
-	made := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return kept[name] })
+	made := slices.DeleteFunc(slices.Clone(names), s.pins.has)
 	if err := s.unload(ctx, made); err != nil {
 		s.log.Debug("cannot take away what a refused set has left, ignoring", "set", names[0], "error", err)
 	}

@@ -188,7 +188,7 @@ func TestCallsEndInTime(t *testing.T) {
 	m := x.manager()
 	hangs := service("hangs", "/bin/sleep", "1000")
 	hangs.Actions[0].Ready = units.ReadyNotify
-	late := transient.Set{Main: transient.Service(hangs, 252)[0]} // waits for its own start
+	late := transient.Set{Main: transient.Service(hangs, hangs.Digest(), 252)[0]} // waits for its own start
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	x.wantCode(m.Make(ctx, late), units.CodeTimeout, "cannot make "+hangs.Unit())

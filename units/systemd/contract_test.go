@@ -55,9 +55,9 @@ func TestMakeStartsWhatIsWantedAndLoadsTheRest(t *testing.T) {
 }
 
 func TestMakeIsAllOrNothing(t *testing.T) {
-	good := transient.Service(service("good", "/bin/sleep", "1000"), 252)[0]
+	good := transient.Service(service("good", "/bin/sleep", "1000"), "", 252)[0]
 	with := func(p transient.Property) transient.Unit {
-		u := transient.Service(service("bad", "/bin/sleep", "1000"), 252)[0]
+		u := transient.Service(service("bad", "/bin/sleep", "1000"), "", 252)[0]
 		u.Properties = append(u.Properties, p)
 		return u
 	}

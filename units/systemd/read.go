@@ -21,19 +21,26 @@ const noSuchUnit = systemdName + ".NoSuchUnit"
 // order of their names, with what a listing tells of them. One that is only
 // named by another's dependency is there too: its Load is "not-found".
 func (m *Manager) Units(ctx context.Context) ([]units.Unit, error) {
-	return m.list(ctx, units.UnitPattern)
+	return m.list(ctx, nil, units.UnitPattern)
+}
+
+// Broken is what [Manager.Units] tells of the units that systemd has and can't
+// use. systemd answers with these alone.
+func (m *Manager) Broken(ctx context.Context) ([]units.Unit, error) {
+	// Every load state of systemd(1) but "loaded" and "not-found".
+	return m.list(ctx, []string{"stub", "bad-setting", "error", "merged", "masked"}, units.UnitPattern)
 }
 
 // UnitsOf is what [Manager.Units] tells of the units of one service, those of
 // older definitions too.
 func (m *Manager) UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error) {
-	return m.list(ctx, id.Unit(), id.ActionUnit("*"))
+	return m.list(ctx, nil, id.Unit(), id.ActionUnit("*"))
 }
 
-func (m *Manager) list(ctx context.Context, patterns ...string) ([]units.Unit, error) {
+func (m *Manager) list(ctx context.Context, states []string, patterns ...string) ([]units.Unit, error) {
 	var list []units.Unit
 	err := m.call(ctx, "list units", func(ctx context.Context, s *session) error {
-		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, patterns)
+		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, append([]string{}, states...), patterns)
 		for _, u := range statuses {
 			if _, ok := units.ParseUnit(u.Name); ok {
 				list = append(list, units.Unit{

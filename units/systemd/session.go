@@ -95,14 +95,15 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	return s, nil
 }
 
-// subscribe asks for the signals of systemd, and for those about its name.
+// subscribe asks for the signals of systemd, and for those about its name. Not
+// for UnitNew: a unit that nobody has started yet has nothing to tell.
 // One match for all units: one each would meet the bus's limit of 512. When a
 // unit changes systemd tells of it twice, as of a service and then as of a unit;
 // once will do.
 func (s *session) subscribe(ctx context.Context) error {
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
-		ofManager("UnitNew"), ofManager("UnitRemoved"), ofManager("JobRemoved"), ofManager("Reloading"),
+		ofManager("UnitRemoved"), ofManager("JobRemoved"), ofManager("Reloading"),
 		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged"),
 			dbus.WithMatchArg(0, systemdName+".Unit")},
 	} {
@@ -178,7 +179,7 @@ func (s *session) handle(signal *dbus.Signal) {
 		}
 	case signal.Name == "org.freedesktop.DBus.Properties.PropertiesChanged":
 		s.changes.mark(unitName(signal.Path))
-	case signal.Name == managerName+".UnitNew", signal.Name == managerName+".UnitRemoved":
+	case signal.Name == managerName+".UnitRemoved":
 		if dbus.Store(signal.Body, &unit, &path) == nil {
 			s.changes.mark(unit)
 		}

@@ -135,7 +135,7 @@ func unitOf(name string) string { return units.ID{Context: testContext, Name: na
 func set(start []string, services ...units.Service) transient.Set {
 	var all []transient.Unit
 	for _, s := range services {
-		all = append(all, transient.Service(s, 252)...)
+		all = append(all, transient.Service(s, s.Digest(), 252)...)
 	}
 	return transient.BootSet(setName(), all, start)
 }

@@ -55,12 +55,12 @@ func (s *session) unload(ctx context.Context, names []string) error {
 		}
 		return err
 	}
+	// One that is not ours is no reason to leave the others.
+	var errs []error
 	for _, u := range there {
-		if err := s.removeFile(ctx, u.Name); err != nil {
-			return err
-		}
+		errs = append(errs, s.removeFile(ctx, u.Name))
 	}
-	return s.sd.ReloadContext(ctx)
+	return errors.Join(append(errs, s.sd.ReloadContext(ctx))...)
 }
 
 func allDown(us []sddbus.UnitStatus) error {

@@ -20,15 +20,17 @@ const digestField = "HERO_DEFINITION="
 // Service turns a valid service into its units, that of the primary action
 // first. A service that is a definition only has none. The properties are
 // those that this version of systemd, 252 or later, takes and keeps.
-func Service(s units.Service, systemd int) []Unit {
+//
+// The digest is that of the definition; the units tell it, see [DigestOf].
+func Service(s units.Service, digest string, systemd int) []Unit {
 	primary := s.Primary()
 	if s.Wanted == units.WantedSpec || primary < 0 {
 		return nil
 	}
-	us := []Unit{unit(s, primary, systemd)}
+	us := []Unit{unit(s, primary, digest, systemd)}
 	for i := range s.Actions {
 		if i != primary {
-			us = append(us, unit(s, i, systemd))
+			us = append(us, unit(s, i, digest, systemd))
 		}
 	}
 	return us
@@ -68,7 +70,7 @@ func DigestOf(extraFields [][]byte) string {
 	return ""
 }
 
-func unit(s units.Service, i, systemd int) Unit {
+func unit(s units.Service, i int, digest string, systemd int) Unit {
 	a := s.Actions[i]
 	description := s.Description
 	if description == "" {
@@ -87,7 +89,7 @@ func unit(s units.Service, i, systemd int) Unit {
 	ps.execution(a, systemd)
 	ps.lifecycle(s.UnitOf(i), a, systemd)
 	ps.limits(a)
-	ps.logging(s, a)
+	ps.logging(s, a, digest)
 	return Unit{s.UnitOf(i), ps}
 }
 
@@ -247,13 +249,13 @@ func (ps *properties) limits(a units.Action) {
 
 // logging: systemd.exec(5). The fields say whose a line of the journal is,
 // and which definition the unit was made of.
-func (ps *properties) logging(s units.Service, a units.Action) {
+func (ps *properties) logging(s units.Service, a units.Action, digest string) {
 	ps.logRate(a)
 	ps.add("LogExtraFields", [][]byte{
 		[]byte("HERO_CONTEXT=" + s.Context),
 		[]byte("HERO_SERVICE=" + s.Name),
 		[]byte("HERO_ACTION=" + a.Name),
-		[]byte(digestField + s.Digest()),
+		[]byte(digestField + digest),
 	})
 }
 

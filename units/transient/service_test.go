@@ -74,7 +74,7 @@ func TestService(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if got := show(Service(s, version)); got != want {
+					if got := show(Service(s, s.Digest(), version)); got != want {
 						t.Errorf("for systemd %d:\n%s\nwant\n%s", version, got, want)
 					}
 				}
@@ -89,7 +89,7 @@ func TestServiceThatIsADefinitionOnlyHasNoUnit(t *testing.T) {
 		`{"name": "x", "status": "spec"}`,
 		`{"name": "x", "status": "spec", "actions": [{"exec": "true"}]}`,
 	} {
-		if us := Service(decode(t, text), 252); us != nil {
+		if us := made(decode(t, text)); us != nil {
 			t.Errorf("%s has units %v", text, us)
 		}
 	}
@@ -98,12 +98,12 @@ func TestServiceThatIsADefinitionOnlyHasNoUnit(t *testing.T) {
 // systemd drops the jobs of units whose ordering goes in a circle.
 func TestOrderHasNoCycle(t *testing.T) {
 	t.Parallel()
-	us := Service(decode(t, `{"name": "x", "actions": [
+	us := made(decode(t, `{"name": "x", "actions": [
 		{"name": "a", "exec": "a", "is_process": false},
 		{"name": "main", "exec": "b", "depends_on": ["a", "c"]},
 		{"name": "c", "exec": "c", "depends_on": "a"},
 		{"name": "d", "exec": "d", "depends_on": "main"},
-		{"name": "e", "exec": "e"}]}`), 252)
+		{"name": "e", "exec": "e"}]}`))
 	left := map[string][]string{}
 	for _, u := range us {
 		left[u.Name] = nil
@@ -150,7 +150,7 @@ func TestThroughShell(t *testing.T) {
 
 func TestBootSet(t *testing.T) {
 	t.Parallel()
-	us := Service(decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`), 252)
+	us := made(decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`))
 	for _, tt := range []struct {
 		name  string
 		start []string
@@ -175,7 +175,7 @@ func TestBootSet(t *testing.T) {
 
 func TestIn(t *testing.T) {
 	t.Parallel()
-	u := Service(decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`), 252)[0]
+	u := made(decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`))[0]
 	before := fmt.Sprint(u)
 	moved := u.In("hero-core-07.slice")
 	if want := strings.Replace(before, "hero-core.slice", "hero-core-07.slice", 1); fmt.Sprint(moved) != want {
@@ -189,7 +189,7 @@ func TestIn(t *testing.T) {
 func TestDigestOf(t *testing.T) {
 	t.Parallel()
 	s := decode(t, `{"name": "x", "actions": [{"exec": "true"}]}`)
-	for _, p := range Service(s, 252)[0].Properties {
+	for _, p := range made(s)[0].Properties {
 		if p.Name == "LogExtraFields" {
 			if got := DigestOf(p.Value.([][]byte)); got != s.Digest() {
 				t.Errorf("digest is %q, want %q", got, s.Digest())
@@ -214,12 +214,12 @@ func TestDigestOfAnotherUnit(t *testing.T) {
 func TestWithGenerated(t *testing.T) {
 	t.Parallel()
 	s := decode(t, `{"name": "a", "actions": [{"exec": "true", "credentials": {"key": "generate", "other": "/etc/other"}}]}`)
-	us := Service(s, 252)
+	us := made(s)
 	got := show(WithGenerated(us, func(name string) string { return "/secrets/" + name }))
 	if want := `LoadCredential a(ss) [("key", "/secrets/key",), ("other", "/etc/other",)]`; !strings.Contains(got, want) {
 		t.Errorf("the unit is\n%s\nwant in it %s", got, want)
 	}
-	if digest := Service(s, 252)[0]; !strings.Contains(show([]Unit{digest}), s.Digest()) || !strings.Contains(got, s.Digest()) {
+	if digest := made(s)[0]; !strings.Contains(show([]Unit{digest}), s.Digest()) || !strings.Contains(got, s.Digest()) {
 		t.Error("the digest is not that of the definition")
 	}
 }
@@ -252,7 +252,7 @@ func TestNotifyAccess(t *testing.T) {
 		{`"is_process": false`, ""},
 	} {
 		var got []string
-		for _, p := range Service(decode(t, `{"name": "x", "actions": [{"exec": "x", `+tt.fields+`}]}`), 252)[0].Properties {
+		for _, p := range made(decode(t, `{"name": "x", "actions": [{"exec": "x", `+tt.fields+`}]}`))[0].Properties {
 			if p.Name == "NotifyAccess" {
 				got = append(got, p.Value.(string))
 			}
@@ -262,3 +262,6 @@ func TestNotifyAccess(t *testing.T) {
 		}
 	}
 }
+
+// made are the units of a service as systemd 252 gets them.
+func made(s units.Service) []Unit { return Service(s, s.Digest(), 252) }

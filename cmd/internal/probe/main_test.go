@@ -202,7 +202,7 @@ func TestParseTakesWhatAUnitHas(t *testing.T) {
 		if err := s.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		for _, property := range transient.Service(s, 257)[0].Properties {
+		for _, property := range transient.Service(s, s.Digest(), 257)[0].Properties {
 			if property.Name != "ExecStartPostEx" {
 				continue
 			}

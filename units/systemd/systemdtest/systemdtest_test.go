@@ -30,7 +30,7 @@ func TestATestSteersIt(t *testing.T) {
 	a := units.NewAction("main")
 	a.Exec, a.Restart, a.Process = []string{"/bin/true"}, units.RestartNo, false
 	s := units.Service{ID: units.ID{Context: "core", Name: "steered"}, Actions: []units.Action{a}}
-	if err := m.Make(t.Context(), transient.BootSet("load.slice", transient.Service(s, 257), nil)); err != nil {
+	if err := m.Make(t.Context(), transient.BootSet("load.slice", transient.Service(s, s.Digest(), 257), nil)); err != nil {
 		t.Fatal(err)
 	}
 	start := func() <-chan string {
