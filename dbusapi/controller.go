@@ -10,7 +10,8 @@ import (
 // goroutines at once, and return soon after their context ends. An error that
 // is not a [units.Error] is internal: the caller doesn't see it, the log does.
 type Controller interface {
-	Health(ctx context.Context) (units.Health, error)
+	// Health is what the daemon says of itself, with the services that were read.
+	Health(services []units.Status) units.Health
 	Services(ctx context.Context) ([]units.Status, error)
 	Status(ctx context.Context, id units.ID) (units.Status, error)
 	Definition(ctx context.Context, id units.ID) (units.Service, error)

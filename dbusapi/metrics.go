@@ -39,10 +39,7 @@ func metrics(ctx context.Context, c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	health, err := c.Health(ctx)
-	if err != nil {
-		return nil, err
-	}
+	health := c.Health(services)
 	var m exposition
 	m.family("hero_proc_build", "info", "", "The daemon's version, and systemd's.")
 	m.sample("hero_proc_build_info", 1, "version", health.Version, "systemd", strconv.Itoa(health.Systemd))

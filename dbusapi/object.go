@@ -112,8 +112,8 @@ func (c *call) properties(ctx context.Context) (map[string]dbus.Variant, error) 
 	}
 	switch c.object.Kind {
 	case wire.KindManager:
-		health, err := c.Health(ctx)
-		return wire.Health.Encode(health), err
+		services, err := c.Services(ctx)
+		return wire.Health.Encode(c.Health(services)), err
 	case wire.KindContext:
 		context, err := c.context(ctx)
 		return wire.Context.Encode(context), err

@@ -44,7 +44,11 @@ func bulk(handle func(context.Context, *call) ([]any, error)) func(context.Conte
 }
 
 func getManagedObjects(ctx context.Context, c *call) ([]any, error) {
-	all, err := objects(ctx, c)
+	services, err := c.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := objects(ctx, c, services)
 	if err != nil {
 		return nil, err
 	}

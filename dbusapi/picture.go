@@ -25,12 +25,8 @@ type shown struct {
 	properties map[string]dbus.Variant
 }
 
-// objects are the contexts, services and live jobs as they are now.
-func objects(ctx context.Context, c Controller) (picture, error) {
-	services, err := c.Services(ctx)
-	if err != nil {
-		return nil, err
-	}
+// objects are the services, their contexts, and the live jobs.
+func objects(ctx context.Context, c Controller, services []units.Status) (picture, error) {
 	jobs, err := c.LiveJobs(ctx)
 	if err != nil {
 		return nil, err

@@ -126,15 +126,15 @@ func (t *teller) pass(ctx context.Context) error {
 
 // look is the picture as it is now.
 func (t *teller) look(ctx context.Context) (picture, error) {
-	now, err := objects(ctx, t.Controller)
+	services, err := t.Controller.Services(ctx)
 	if err != nil {
 		return nil, err
 	}
-	health, err := t.Controller.Health(ctx)
+	now, err := objects(ctx, t.Controller, services)
 	if err != nil {
 		return nil, err
 	}
-	now[wire.RootPath] = shown{wire.KindManager, units.ID{}, wire.Health.Encode(health)}
+	now[wire.RootPath] = shown{wire.KindManager, units.ID{}, wire.Health.Encode(t.Controller.Health(services))}
 	return now, nil
 }
 

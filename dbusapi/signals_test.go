@@ -249,11 +249,11 @@ func (c *changing) LiveJobs(context.Context) ([]units.Job, error) {
 		Created: time.UnixMicro(1), Started: at, Ended: at, Result: suffix, ExitCode: int32(n), ExitStatus: int32(n)}}, nil
 }
 
-func (c *changing) Health(context.Context) (units.Health, error) {
+func (c *changing) Health([]units.Status) units.Health {
 	n, _ := c.now()
 	suffix := string(rune('a' + n))
 	return units.Health{Version: "1", Systemd: int(n), Started: time.UnixMicro(1), Ready: n%2 == 0, HeroDB: suffix, HeroDBReason: suffix,
-		Services: map[units.State]int{units.State(suffix): 1}, LogsDropped: uint64(n)}, nil
+		Services: map[units.State]int{units.State(suffix): 1}, LogsDropped: uint64(n)}
 }
 
 // The annotations in the XML are kept: everything that can change does, and

@@ -92,15 +92,15 @@ func (c *Controller) Fail(id units.ID, result string) {
 }
 
 // Health implements dbusapi.Controller, as does all that follows.
-func (c *Controller) Health(context.Context) (units.Health, error) {
+func (c *Controller) Health(services []units.Status) units.Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.health
 	h.Services = map[units.State]int{}
-	for _, e := range c.services {
-		h.Services[c.status(e).State]++
+	for _, s := range services {
+		h.Services[s.State]++
 	}
-	return h, nil
+	return h
 }
 
 func (c *Controller) Services(context.Context) ([]units.Status, error) {

@@ -108,7 +108,7 @@ type failing struct {
 	err error
 }
 
-func (f failing) Health(context.Context) (units.Health, error) { return units.Health{}, f.err }
+func (f failing) Services(context.Context) ([]units.Status, error) { return nil, f.err }
 
 func TestErrorsKeepTheirCode(t *testing.T) {
 	t.Parallel()

@@ -395,13 +395,16 @@ func (s *Supervisor) resync(ctx context.Context, jobs map[string]string) error {
 
 // summary is the one line that systemctl status shows.
 func (s *Supervisor) summary(ctx context.Context) string {
-	health, err := s.Health(ctx)
+	services, err := s.Services(ctx)
 	if err != nil {
 		return "Ready; " + err.Error()
 	}
+	health := s.Health(services)
 	heroDB := health.HeroDB
-	if st, err := s.Status(ctx, s.Policy.HeroDB); err == nil && st.Wanted == units.WantedStart {
-		heroDB = string(st.State)
+	for _, st := range services {
+		if st.ID == s.Policy.HeroDB && st.Wanted == units.WantedStart {
+			heroDB = string(st.State)
+		}
 	}
 	parts := []string{"hero_db: " + heroDB}
 	total := 0

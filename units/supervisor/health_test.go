@@ -95,8 +95,8 @@ func TestUnhealthyIsRestartedWithinItsBudget(t *testing.T) {
 	if n := w.pid1.Calls("TryRestartUnit"); n != 2 {
 		t.Errorf("it was restarted %d times", n)
 	}
-	if h, err := d.Health(t.Context()); err != nil || h.Probes.Restarts != 2 || h.Probes.Well == 0 || h.Probes.Unwell < 6 {
-		t.Errorf("the counts are %+v, %v", h.Probes, err)
+	if h := d.Health(nil); h.Probes.Restarts != 2 || h.Probes.Well == 0 || h.Probes.Unwell < 6 {
+		t.Errorf("the counts are %+v", h.Probes)
 	}
 	bad.Store(false)
 	d.awaitReport(1, "healthy-again core/web")
@@ -412,8 +412,8 @@ func TestFewProbesAreAskedAtOnce(t *testing.T) {
 		d.start(name)
 	}
 	<-full
-	if h, err := d.Health(t.Context()); err != nil || h.Probes.InFlight != few {
-		t.Errorf("%d are asked at once, %v", h.Probes.InFlight, err)
+	if h := d.Health(nil); h.Probes.InFlight != few {
+		t.Errorf("%d are asked at once", h.Probes.InFlight)
 	}
 	close(answer)
 	for _, name := range names {

@@ -11,23 +11,19 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 )
 
-// Health is what the supervisor says of itself.
-func (s *Supervisor) Health(ctx context.Context) (units.Health, error) {
+// Health is what the supervisor says of itself, with the services that were read.
+func (s *Supervisor) Health(services []units.Status) units.Health {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	h := units.Health{
 		Version: s.Version, Systemd: s.Systemd.Version(), Started: s.started, Ready: s.ready.Load(),
 		HeroDB: s.heroDB, HeroDBReason: s.heroDBReason, LogsDropped: s.Queue.Dropped(),
 		Services: map[units.State]int{}, Probes: s.checks.count(),
 	}
-	s.mu.Unlock()
-	statuses, err := s.Services(ctx)
-	if err != nil {
-		return h, err
-	}
-	for _, st := range statuses {
+	for _, st := range services {
 		h.Services[st.State]++
 	}
-	return h, nil
+	return h
 }
 
 // Services reads all services at once, from one listing of systemd's. Where

@@ -90,16 +90,22 @@ func (m *Manager) StatusText(ctx context.Context, name string) (string, error) {
 func (m *Manager) properties(ctx context.Context, name string) (properties map[string]any, err error) {
 	err = m.call(ctx, "read "+name, func(ctx context.Context, s *session) error {
 		// Reading the properties of a unit that isn't there makes systemd
-		// load it, with signals UnitNew and UnitRemoved, which would make us
-		// read it again, and so on for ever. GetUnit does not.
-		var path dbus.ObjectPath
-		if err := s.call(ctx, "GetUnit", name).Store(&path); isDBus(err, noSuchUnit) {
-			return nil
-		} else if err != nil {
-			return err
+		// load it, with a signal UnitRemoved, which would make us read it
+		// again, and so on for ever. GetUnit does not. What is pinned is there.
+		pinned := s.pins.has(name)
+		if !pinned {
+			var path dbus.ObjectPath
+			if err := s.call(ctx, "GetUnit", name).Store(&path); isDBus(err, noSuchUnit) {
+				return nil
+			} else if err != nil {
+				return err
+			}
 		}
 		// "" is all interfaces: one answer of one moment.
 		properties, err = s.sd.GetAllPropertiesContext(ctx, name)
+		if pinned && word(properties, "LoadState") == "not-found" {
+			s.pins.set(name, false)
+		}
 		return err
 	})
 	return properties, err

@@ -152,10 +152,10 @@ func populated(t *testing.T, options ...func(*dbusapi.Options)) *machine {
 	return m
 }
 
-func (m *machine) Health(context.Context) (units.Health, error) {
+func (m *machine) Health([]units.Status) units.Health {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.health, nil
+	return m.health
 }
 
 func (m *machine) Services(context.Context) ([]units.Status, error) {
