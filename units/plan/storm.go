@@ -24,6 +24,9 @@ type Storm struct {
 	since  time.Time // the storm began, or was interrupted
 }
 
+// Begin says that a storm begins now: many units are going to change.
+func (s *Storm) Begin(now time.Time) { s.on, s.since, s.last = true, now, now }
+
 // Wait is how long to wait with the reading of the units that have changed so
 // far, now that these have: no time at all, but in a storm.
 func (s *Storm) Wait(changed []string, now time.Time) time.Duration {

@@ -25,6 +25,7 @@ func TestStorm(t *testing.T) {
 	for at := time.Duration(0); at < stormMost; at += 40 * ms {
 		endless = append(endless, change{at, many(0, stormUnits+1), min(stormQuiet, stormMost-at)})
 	}
+	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name    string
 		changes []change
@@ -40,11 +41,25 @@ func TestStorm(t *testing.T) {
 		{"a storm that does not end is interrupted", append(endless, change{stormMost, many(0, 1), 0}, change{stormMost + 40*ms, many(0, 1), stormQuiet})},
 	} {
 		var s Storm
-		begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		for i, c := range tt.changes {
 			if got := s.Wait(c.units, begun.Add(c.after)); got != c.want {
 				t.Errorf("%s: after %s (%d.) it waits %s, want %s", tt.name, c.after, i+1, got, c.want)
 			}
+		}
+	}
+}
+
+// One that was announced is one from the first unit on.
+func TestStormThatWasAnnounced(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for after, want := range map[time.Duration]time.Duration{
+		0: stormQuiet, stormQuiet - 1: stormQuiet, stormQuiet: 0,
+	} {
+		var s Storm
+		s.Begin(begun)
+		if got := s.Wait([]string{"hero-core-a.service"}, begun.Add(after)); got != want {
+			t.Errorf("%s after it was announced, it waits %s, want %s", after, got, want)
 		}
 	}
 }

@@ -9,6 +9,10 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 )
 
+// braceMost is how long the units that were announced are waited for, where none
+// of them changes.
+const braceMost = 5 * time.Second
+
 // backlog is what systemd's signals have marked and nobody has read yet. It is
 // for the goroutine of the boot and the main loop alone.
 type backlog struct {
@@ -41,6 +45,12 @@ func (b *backlog) add(c units.Changes, now time.Time) {
 		wait = 0
 	}
 	b.timer.Reset(wait)
+}
+
+// brace says that many units are going to change.
+func (b *backlog) brace(now time.Time) {
+	b.storm.Begin(now)
+	b.timer.Reset(braceMost)
 }
 
 // due has a value when the backlog is to be read.

@@ -224,6 +224,7 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 			s.Logger.Warn("cannot unload the units of older definitions, ignoring", "error", err)
 		}
 	}
+	s.hush(ctx, steps)
 	if err := s.loadAll(ctx, missing); err != nil {
 		return err
 	}
@@ -365,6 +366,9 @@ func (s *Supervisor) setDigest(unit, digest string) {
 func (s *Supervisor) resync(ctx context.Context, jobs map[string]string) error {
 	// These are told only once.
 	s.mend(ctx, nil, jobs)
+	if _, err := s.listen(ctx); err != nil {
+		return err
+	}
 	if s.incomplete {
 		if err := s.bringUp(ctx, false); err != nil {
 			return err

@@ -135,6 +135,13 @@ func (s *Supervisor) reportBus(c units.Changes) {
 func (s *Supervisor) changes(ctx context.Context) bool {
 	c := s.backlog.take()
 	s.reportBus(c)
+	untold, err := s.listen(ctx)
+	if err != nil {
+		s.mend(ctx, nil, c.Jobs)
+		s.Logger.Warn("cannot listen to systemd again, trying again", "error", err)
+		return false
+	}
+	c.Units = append(c.Units, untold...)
 	if c.All || c.Back {
 		if err := s.resync(ctx, c.Jobs); err != nil {
 			s.Logger.Warn("cannot read the units again, trying again", "error", err)

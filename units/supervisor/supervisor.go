@@ -31,6 +31,10 @@ type Systemd interface {
 	Booted() time.Time
 	// Units lists hero_proc's units, with what a listing tells of them.
 	Units(ctx context.Context) ([]units.Unit, error)
+	// Hush has no changes told but the ends of jobs, until Listen, or until
+	// there is a new connection.
+	Hush(ctx context.Context) error
+	Listen(ctx context.Context) error
 	// Broken are those of them that systemd has and can't use.
 	Broken(ctx context.Context) ([]units.Unit, error)
 	// UnitsOf lists those of one service, of its older definitions too.
@@ -215,6 +219,8 @@ type Supervisor struct {
 	makes   atomic.Int64 // sets made so far, for the name of the next one
 	// incomplete says that the bus went away before the boot was done.
 	incomplete bool
+	// hushed says that systemd's changes of units are not told. It is the loop's.
+	hushed bool
 	// resyncDue says that a reading of all units has failed, and is to be
 	// done again.
 	resyncDue bool

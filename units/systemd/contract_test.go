@@ -1,6 +1,7 @@
 package systemd_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -411,4 +412,35 @@ func TestRestartOfAKilledUnit(t *testing.T) {
 	if u := x.read(m, s.Unit()); u.Restarts != 0 {
 		t.Errorf("a start by hand counts as a restart: %+v", u)
 	}
+}
+
+func TestHush(t *testing.T) {
+	x := newTarget(t)
+	m, other := x.manager(), x.manager()
+	s := service("hushed", "/bin/sleep", "1000")
+	x.load(m, s)
+	for _, change := range []func(context.Context) error{m.Hush, m.Hush, m.Listen, m.Listen, m.Hush} {
+		if err := change(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := x.start(m, s.Unit()); got != "done" { // so the end of a job is told
+		t.Fatalf("start: %s", got)
+	}
+	if c := m.Take(); c.Jobs[s.Unit()] != "done" || !slices.Contains(c.Units, s.Unit()) {
+		t.Errorf("of the job's end %+v is told", c)
+	}
+	x.kill(m, s.Unit())
+	x.eventually(other, "the unit failed", func() bool { return x.read(other, s.Unit()).Active == "failed" })
+	if c := m.Take(); len(c.Units) > 0 {
+		t.Errorf("it is hushed, and tells of %q", c.Units)
+	}
+	if err := m.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := x.start(m, s.Unit()); got != "done" {
+		t.Fatalf("start: %s", got)
+	}
+	x.kill(m, s.Unit())
+	x.eventually(m, "the unit failed again", func() bool { return x.read(m, s.Unit()).Active == "failed" })
 }

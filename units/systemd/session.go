@@ -29,6 +29,9 @@ type session struct {
 	booted  time.Time // when it came up
 	jobs    jobs
 	pins    pins
+	// hushed is a token for who changes whether the changes of units are told; it is
+	// true when they are not.
+	hushed  chan bool
 	begun   time.Time
 	made    atomic.Int64 // keepers so far, for the name of the next one
 	changes *changes
@@ -49,7 +52,7 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	// godbus knows no deadline for connecting, but gives up with the
 	// connection's own context.
 	stop := context.AfterFunc(ctx, end)
-	s := &session{changes: &m.changes, log: m.log, end: end, begun: time.Now()}
+	s := &session{hushed: make(chan bool, 1), changes: &m.changes, log: m.log, end: end, begun: time.Now()}
 	defer func() {
 		if !stop() && err == nil {
 			err = ctx.Err()
@@ -101,11 +104,11 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 // unit changes systemd tells of it twice, as of a service and then as of a unit;
 // once will do.
 func (s *session) subscribe(ctx context.Context) error {
+	s.hushed <- false
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
 		ofManager("UnitRemoved"), ofManager("JobRemoved"), ofManager("Reloading"),
-		{dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged"),
-			dbus.WithMatchArg(0, systemdName+".Unit")},
+		ofUnits,
 	} {
 		if err := s.conn.AddMatchSignalContext(ctx, match...); err != nil {
 			return err
@@ -117,6 +120,40 @@ func (s *session) subscribe(ctx context.Context) error {
 		return err
 	}
 	return s.resubscribe(ctx)
+}
+
+// ofUnits are the changes of all units.
+var ofUnits = []dbus.MatchOption{
+	dbus.WithMatchSender(systemdName), dbus.WithMatchPathNamespace(unitsPath), dbus.WithMatchMember("PropertiesChanged"), dbus.WithMatchArg(0, systemdName+".Unit"),
+}
+
+// Hush has systemd's changes of units told no more, until Listen: where very many
+// are to come, telling of each would take as long as making them. How jobs end is
+// told all the same. With a new connection all is told again.
+func (m *Manager) Hush(ctx context.Context) error {
+	return m.call(ctx, "hush", func(ctx context.Context, s *session) error { return s.hush(ctx, true) })
+}
+
+// Listen ends Hush. What has changed until then is not told.
+func (m *Manager) Listen(ctx context.Context) error {
+	return m.call(ctx, "listen", func(ctx context.Context, s *session) error { return s.hush(ctx, false) })
+}
+
+func (s *session) hush(ctx context.Context, hush bool) (err error) {
+	is := <-s.hushed
+	defer func() { s.hushed <- is }()
+	switch {
+	case is == hush:
+		return nil
+	case hush:
+		err = s.conn.RemoveMatchSignalContext(ctx, ofUnits...)
+	default:
+		err = s.conn.AddMatchSignalContext(ctx, ofUnits...)
+	}
+	if err == nil {
+		is = hush
+	}
+	return err
 }
 
 // ofManager is one of systemd's own signals: of each job there is one more than
