@@ -28,6 +28,9 @@ type BootStep struct {
 	Make []string
 	// Start says that the primary unit is to be started.
 	Start bool
+	// Early says that it can be started before it is known which units systemd
+	// can't use: it has one unit, which needs no other, and none is in its way.
+	Early bool
 	// Reset are the units whose failure, and start limit, is in the way of that.
 	Reset  []string
 	Reason string
@@ -80,6 +83,7 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 		default:
 			up[id] = true
 			step.Start = true
+			step.Early = len(s.Actions) == 1 && len(s.Requires)+len(s.Wants)+len(s.After)+len(g.conflicts[id]) == 0
 			step.Reason += "; started: wanted status is start"
 			if step.Treatment == Pin {
 				step.Reset = failedUnits(s, loaded)

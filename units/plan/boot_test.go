@@ -8,6 +8,36 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
+func TestBootStartsEarlyWhatNeedsNothing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		services []string
+		early    bool // a is
+	}{
+		{"it stands alone", []string{"a"}, true},
+		{"others need it", []string{"a", "b: requires a", "c: wants a", "d: after a"}, true},
+		{"it requires another", []string{"a: requires b", "b"}, false},
+		{"it wants another", []string{"a: wants b", "b"}, false},
+		{"it comes after another", []string{"a: after b", "b"}, false},
+		{"it comes after one that is not registered", []string{"a: after b"}, false},
+		{"it conflicts with another", []string{"a: conflicts b", "b: status stop"}, false},
+		{"another conflicts with it", []string{"a", "b: status stop; conflicts a"}, false},
+		{"it is not to be started", []string{"a: status stop"}, false},
+	} {
+		steps := Boot(graph(t, c.services...), nil, func(units.ID) bool { return true })
+		i := slices.IndexFunc(steps, func(s BootStep) bool { return s.Service.Name == "a" })
+		if i < 0 || steps[i].Early != c.early {
+			t.Errorf("%s: steps are %+v; want that a is early: %v", c.name, steps, c.early)
+		}
+	}
+	two := service(t, "a")
+	two.Actions = append(two.Actions, units.NewAction("other"))
+	if steps := Boot(NewGraph([]units.Registered{{Service: two}}), nil, func(units.ID) bool { return true }); steps[0].Early || !steps[0].Start {
+		t.Errorf("of two actions: steps are %+v; want a start that is not early", steps)
+	}
+}
+
 func TestBoot(t *testing.T) {
 	t.Parallel()
 	digest := func(text string) string { return service(t, text).Digest() }

@@ -243,7 +243,11 @@ func (r *refusing) Make(ctx context.Context, set transient.Set) error {
 	if r.starts && starts {
 		return units.Errorf(units.CodeRefused, "not with one call")
 	}
-	if err := r.Systemd.Make(ctx, set); err != nil || !r.whole || len(set.Aux) < 2 {
+	refused := r.whole && len(set.Aux) > 1
+	if refused {
+		set.Main = transient.BootSet(set.Main.Name, nil, nil).Main // jobs come last
+	}
+	if err := r.Systemd.Make(ctx, set); err != nil || !refused {
 		return err
 	}
 	return units.Errorf(units.CodeRefused, "not all at once")

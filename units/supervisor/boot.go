@@ -181,7 +181,8 @@ func (s *Supervisor) reportBrokenDefinitions() {
 }
 
 // load does what the plan says: adopt, pin, load the rest in one call to systemd,
-// and start in another what can be. What can't is known when all is loaded: an
+// with which those are started that need no other, and start in another what can
+// be. What can't is known when all is loaded: an
 // administrator's drop-in can make a unit unusable, which refuses no call. A set
 // that systemd refuses is loaded service by service, so that a definition that it
 // doesn't take costs only itself. Its error is that systemd could not be
@@ -225,14 +226,15 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		}
 	}
 	s.hush(ctx, steps)
-	if err := s.loadAll(ctx, missing); err != nil {
+	begun, err := s.loadAll(ctx, missing)
+	if err != nil {
 		return err
 	}
 	unusable, err := s.reportUnusable(ctx, missing)
 	if err != nil {
 		return err
 	}
-	return s.startAll(ctx, s.notBlocked(steps, unusable))
+	return s.startAll(ctx, s.notBlocked(steps, begun, unusable))
 }
 
 // unreachable says that it is no use to go on asking systemd: it went away, or

@@ -15,20 +15,39 @@ import (
 // is put together.
 const setSize, setsAtOnce = 512, 2
 
-// loadAll loads the services of the steps.
-func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep) error {
+// loadAll loads the services of the steps. Where one call loads all of them, it
+// starts those that can be early, too: begun are their units.
+func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep) (begun []string, err error) {
+	if len(missing) <= setSize {
+		return s.loadSet(ctx, missing, early(missing))
+	}
 	sets, ctx := errgroup.WithContext(ctx)
 	sets.SetLimit(setsAtOnce)
 	for set := range slices.Chunk(missing, setSize) {
-		sets.Go(func() error { return s.loadSet(ctx, set) })
+		sets.Go(func() error {
+			_, err := s.loadSet(ctx, set, nil)
+			return err
+		})
 	}
-	return sets.Wait()
+	return nil, sets.Wait()
 }
 
-func (s *Supervisor) loadSet(ctx context.Context, missing []plan.BootStep) error {
-	err := s.make(ctx, missing, nil)
-	if err == nil || unreachable(err) {
-		return err
+func early(steps []plan.BootStep) (starts []string) {
+	for _, step := range steps {
+		if step.Early {
+			starts = append(starts, step.Service.Unit())
+		}
+	}
+	return starts
+}
+
+func (s *Supervisor) loadSet(ctx context.Context, missing []plan.BootStep, starts []string) (begun []string, err error) {
+	s.history.setBooting(starts)
+	if err = s.make(ctx, missing, starts); err == nil || unreachable(err) {
+		return starts, err
+	}
+	for _, unit := range starts {
+		s.history.notBooting(unit)
 	}
 	s.Logger.Info("systemd refused to load the services in one call, loading each by itself", "error", err)
 	for i, step := range missing {
@@ -37,17 +56,17 @@ func (s *Supervisor) loadSet(ctx context.Context, missing []plan.BootStep) error
 			// Something may be left of the call that was refused, which is no
 			// reason to be without the service.
 			if err := s.Systemd.Unload(ctx, step.Make...); unreachable(err) {
-				return err
+				return nil, err
 			}
 			err = s.make(ctx, missing[i:i+1], nil)
 		}
 		if unreachable(err) {
-			return err
+			return nil, err
 		} else if err != nil {
 			s.refuse(ctx, step.Service.ID, err)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // startAll starts what is wanted, all of it with one call. Should systemd refuse
@@ -77,13 +96,17 @@ func (s *Supervisor) startAll(ctx context.Context, starts []string) error {
 	return nil
 }
 
-// notBlocked are the units of those that the steps start and that can be, and
-// reports the others. systemd would start them: it refuses a unit that requires
+// notBlocked are the units of those that the steps start, that can be, and that are
+// not begun, and reports those that can't be. systemd would start them: it refuses a unit that requires
 // one which it can't use, but not where it is pulled in by a Wants=, as here.
-func (s *Supervisor) notBlocked(steps []plan.BootStep, unusable map[units.ID]plan.Problem) (starts []string) {
+func (s *Supervisor) notBlocked(steps []plan.BootStep, begun []string, unusable map[units.ID]plan.Problem) (starts []string) {
+	have := map[string]bool{}
+	for _, unit := range begun {
+		have[unit] = true
+	}
 	for _, step := range steps {
 		id := step.Service.ID
-		if !step.Start {
+		if !step.Start || have[step.Service.Unit()] {
 			continue
 		}
 		_, blocked := unusable[id]
