@@ -58,7 +58,7 @@ var actionFields = []field[Action]{
 	row("group", accountKind, "The group that it runs as; that of the user unless given.", func(a *Action) *string { return &a.Group }),
 	row("working_dir", pathKind, "The directory that it runs in; / unless given.", func(a *Action) *string { return &a.WorkingDir }),
 	row("ready", readyKind, "When it counts as ready: once executed (the default), once it says so with sd_notify(3), or once a probe of it succeeds, which systemd waits for: ExecStartPost=.", func(a *Action) *Ready { return &a.Ready }),
-	row("ready_interval", durationKind, "How long the probe waits between two tries; 100ms unless given.", func(a *Action) *time.Duration { return &a.ReadyInterval }),
+	row("ready_interval", durationKind, "How long the probe waits between two tries, less at first; 100ms unless given.", func(a *Action) *time.Duration { return &a.ReadyInterval }),
 	row("ready_timeout", durationKind, "How long the probe tries before the start has failed; 30s unless given.", func(a *Action) *time.Duration { return &a.ReadyTimeout }),
 	row("ready_status", statusKind, "The status of HTTP that is ready; any from 200 to 399 unless given.", func(a *Action) *uint32 { return &a.ReadyStatus }),
 	row("ready_match", matchKind, "Text that the body of an answer of HTTP must have in it.", func(a *Action) *string { return &a.ReadyMatch }),

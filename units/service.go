@@ -105,7 +105,7 @@ type Action struct {
 	WorkingDir string
 
 	Ready Ready
-	// ReadyInterval is how long a probe waits between two tries, ReadyTimeout
+	// ReadyInterval is how long a probe waits between two tries, less at first, ReadyTimeout
 	// how long it tries: [Action.ReadyWait] has what holds where they are 0.
 	ReadyInterval time.Duration
 	ReadyTimeout  time.Duration

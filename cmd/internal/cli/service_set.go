@@ -52,7 +52,7 @@ var actionFields = []field{
 	{"working-dir", "working_dir", text, "run in this `DIRECTORY`; / unless given"},
 	{"ready", "ready", text, "`HOW` to know that it is ready: once executed (exec, the default), once it says so by sd_notify (notify), or once a probe succeeds: " + strings.Join(units.ReadyForms[2:], ", ")},
 	{"ready-timeout", "ready_timeout", text, "the `TIME` for which the probe is tried; 30s unless given"},
-	{"ready-interval", "ready_interval", text, "the `TIME` between two tries of the probe; 100ms unless given"},
+	{"ready-interval", "ready_interval", text, "the `TIME` between two tries of the probe, less at first; 100ms unless given"},
 	{"ready-status", "ready_status", text, "the `STATUS` of HTTP that is ready; any from 200 to 399 unless given"},
 	{"ready-match", "ready_match", text, "`TEXT` that the body of an answer of HTTP must have in it"},
 	{"ready-credential", "ready_credential", text, "the `NAME` of the --credential with the password that redis:// wants"},

@@ -70,7 +70,7 @@ func parse(args []string, env Env) (call, error) {
 	var c call
 	flags := flag.NewFlagSet("hero_proc_probe", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.DurationVar(&c.interval, "interval", units.DefaultReadyInterval, "wait this `TIME` between two tries")
+	flags.DurationVar(&c.interval, "interval", units.DefaultReadyInterval, "wait this `TIME` between two tries, less at first")
 	flags.DurationVar(&c.timeout, "timeout", units.DefaultReadyTimeout, "give up after this `TIME`")
 	flags.IntVar(&c.question.Status, "status", 0, "the `STATUS` of HTTP that is ready (any from 200 to 399)")
 	flags.StringVar(&c.question.Match, "match", "", "`TEXT` that the body of an answer of HTTP has to have")

@@ -17,12 +17,17 @@ type outcome struct {
 	took         time.Duration
 }
 
+// firstPause is the part of the interval that the first pause takes. Each takes
+// twice as long as the one before, up to the interval: most programs are ready
+// soon, and others wait for them.
+const firstPause = 16
+
 // wait asks until the answer is final or ctx ends. It tells each answer that
 // is not what the one before was.
 func wait(ctx context.Context, interval time.Duration, ask func(context.Context) probe.Answer, tell func(probe.Answer)) outcome {
 	began := time.Now()
 	var o outcome
-	for {
+	for next := interval / firstPause; ; next = min(2*next, interval) {
 		o.tries++
 		a := ask(ctx)
 		// A try that was cut short says less than the one before it.
@@ -36,7 +41,7 @@ func wait(ctx context.Context, interval time.Duration, ask func(context.Context)
 		if a.State != probe.NotYet || over(ctx) {
 			return o
 		}
-		pause := time.NewTimer(interval)
+		pause := time.NewTimer(next)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():

@@ -39,10 +39,10 @@ func TestWait(t *testing.T) {
 		told    []probe.Answer
 	}{
 		{"ready at once", 0, []probe.Answer{pong}, outcome{pong, 1, 0}, []probe.Answer{pong}},
-		{"ready later; each news once", 0, []probe.Answer{refused, refused, loading, loading, pong}, outcome{pong, 5, 4 * time.Second}, []probe.Answer{refused, loading, pong}},
-		{"never", 0, []probe.Answer{refused, wrong}, outcome{wrong, 2, time.Second}, []probe.Answer{refused, wrong}},
-		{"not in time", 0, []probe.Answer{refused}, outcome{refused, 10, 9500 * time.Millisecond}, []probe.Answer{refused}},
-		{"not in time, with the last try cut short", 4 * time.Second, []probe.Answer{loading}, outcome{loading, 2, 9500 * time.Millisecond}, []probe.Answer{loading}},
+		{"ready later; each news once", 0, []probe.Answer{refused, refused, loading, loading, pong}, outcome{pong, 5, 15 * time.Second / 16}, []probe.Answer{refused, loading, pong}},
+		{"never", 0, []probe.Answer{refused, wrong}, outcome{wrong, 2, time.Second / 16}, []probe.Answer{refused, wrong}},
+		{"not in time", 0, []probe.Answer{refused}, outcome{refused, 13, 9500 * time.Millisecond}, []probe.Answer{refused}},
+		{"not in time, with the last try cut short", 4 * time.Second, []probe.Answer{loading}, outcome{loading, 3, 9500 * time.Millisecond}, []probe.Answer{loading}},
 		{"not even one answer in time", time.Minute, []probe.Answer{loading}, outcome{probe.Answer{State: probe.NotYet, Says: "cut short"}, 1, 9500 * time.Millisecond}, []probe.Answer{{State: probe.NotYet, Says: "cut short"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
