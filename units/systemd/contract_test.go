@@ -135,6 +135,19 @@ func TestPinKeepsAStoppedUnit(t *testing.T) {
 	x.wantCode(m.Pin(t.Context(), s.Unit()), units.CodeRefused, "not found")
 }
 
+func TestUnpinOfWhatSomebodyElseHasPinned(t *testing.T) {
+	x := newTarget(t)
+	first, second := x.manager(), x.manager()
+	s := service("theirs", "/bin/sleep", "1000")
+	x.load(first, s)
+	if err := second.Unpin(t.Context(), s.Unit()); err != nil {
+		t.Error(err)
+	}
+	if u := x.read(second, s.Unit()); !u.Loaded() {
+		t.Errorf("the unit that the first has pinned reads %+v", u)
+	}
+}
+
 func TestPinsEndWithTheConnection(t *testing.T) {
 	x := newTarget(t)
 	first, second := x.manager(), x.manager()

@@ -55,12 +55,18 @@ func (s *session) unload(ctx context.Context, names []string) error {
 		}
 		return err
 	}
-	// One that is not ours is no reason to leave the others.
+	// One that is not ours is no reason to leave the others. Without a change
+	// systemd has nothing to read again, and whoever listens would.
 	var errs []error
 	for _, u := range there {
-		errs = append(errs, s.removeFile(ctx, u.Name))
+		if err := s.removeFile(ctx, u.Name); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return errors.Join(append(errs, s.sd.ReloadContext(ctx))...)
+	if len(errs) < len(there) {
+		errs = append(errs, s.sd.ReloadContext(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 func allDown(us []sddbus.UnitStatus) error {

@@ -152,6 +152,8 @@ func (s *Systemd) unrefUnit(client dbus.Sender, name string) *dbus.Error {
 		switch {
 		case err != nil:
 			return err
+		case u.pins[string(client)] == 0 && len(u.pins) > 0:
+			return nil // it is pinned, and that by whom is not looked at
 		case u.pins[string(client)] == 0:
 			return failed(systemdName+".NotReferenced", "Unit has not been referenced yet.")
 		}
