@@ -32,4 +32,5 @@ func Rows() []Row {
 const (
 	MaxOfSender = maxOfSender
 	MaxBody     = maxBody
+	FirstLook   = firstLook
 )

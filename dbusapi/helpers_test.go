@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ func errorName(err error) string {
 // alive checks that the API still answers, on a connection of its own.
 func alive(t *testing.T, s *apitest.Server) {
 	t.Helper()
-	if err := invoke(testContext(t), s.Bus.Conn(), wire.RootPath, wire.IntrospectableInterface+".Introspect").Err; err != nil {
+	if _, err := s.Client().Job(testContext(t), math.MaxInt64); units.CodeOf(err) != units.CodeNoSuchJob {
 		t.Fatalf("the API does not answer any more: %v", err)
 	}
 }

@@ -192,7 +192,6 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 		return nil, err
 	}
 
-	<-s.beginning.Done()
 	object := wire.ParsePath(t.path)
 	m, err := find(object, t.iface, t.member)
 	if err != nil {
@@ -218,6 +217,7 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	if err := visit.admit(uid); err != nil {
 		return nil, err
 	}
+	<-s.beginning.Done()
 	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, files: files, msg: msg, polkit: s.polkit, log: log}
 	if err := c.authorise(caller, m); err != nil {
 		return nil, err

@@ -324,6 +324,47 @@ func TestANewConnectionTellsWhatChanges(t *testing.T) {
 	}
 }
 
+// blind is a controller that can't tell of the services until it may.
+type blind struct {
+	dbusapi.Controller
+	asked, may chan struct{}
+}
+
+func (b *blind) Services(ctx context.Context) ([]units.Status, error) {
+	select {
+	case b.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-b.may:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return b.Controller.Services(ctx)
+}
+
+// Who is answered misses nothing, so nobody is before it is known what there is.
+func TestNobodyIsAnsweredBeforeTheFirstLook(t *testing.T) {
+	t.Parallel()
+	begun := time.Now()
+	b := &blind{asked: make(chan struct{}, 1), may: make(chan struct{})}
+	s := apitest.Start(t, behind(func(inner dbusapi.Controller) dbusapi.Controller { b.Controller = inner; return b }))
+	receive(t, b.asked)
+	answer := make(chan *dbus.Call, 1)
+	s.Bus.Conn().Object(wire.BusName, wire.RootPath).Go(wire.IntrospectableInterface+".Introspect", 0, answer)
+	select {
+	case call := <-answer:
+		if time.Since(begun) < dbusapi.FirstLook {
+			t.Errorf("it was answered before: %v", call.Err)
+		}
+	case <-time.After(dbusapi.FirstLook / 4):
+		close(b.may)
+		if call := receive(t, answer); call.Err != nil {
+			t.Error(call.Err)
+		}
+	}
+}
+
 // Nobody is answered before it is known what there is; where that can't be known
 // in time, everything comes when it is.
 func TestALateBeginningMakesAllCome(t *testing.T) {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -28,9 +29,9 @@ type BootStep struct {
 	Make []string
 	// Start says that the primary unit is to be started.
 	Start bool
-	// Early says that it can be started before it is known which units systemd
-	// can't use: it has one unit, which needs no other, and none is in its way.
-	Early bool
+	// Alone says that its unit is one, which needs no other, and that no other is in
+	// its way.
+	Alone bool
 	// Reset are the units whose failure, and start limit, is in the way of that.
 	Reset  []string
 	Reason string
@@ -58,7 +59,7 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 			continue
 		}
 		step := BootStep{Service: s}
-		step.Treatment, step.Make, step.Reason = treat(s, g.Digest(id), loaded)
+		step.Treatment, step.Make, step.Reason = treat(s, g.Digest(id), loaded, may(id))
 		primary := loaded[s.Unit()]
 		_, broken := g.Problem(id)
 		rival, conflicts := g.rival(id, up)
@@ -83,7 +84,7 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 		default:
 			up[id] = true
 			step.Start = true
-			step.Early = len(s.Actions) == 1 && len(s.Requires)+len(s.Wants)+len(s.After)+len(g.conflicts[id]) == 0
+			step.Alone = len(s.Actions) == 1 && len(s.Requires)+len(s.Wants)+len(s.After)+len(g.conflicts[id]) == 0
 			step.Reason += "; started: wanted status is start"
 			if step.Treatment == Pin {
 				step.Reset = failedUnits(s, loaded)
@@ -94,9 +95,16 @@ func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []Boo
 	return steps
 }
 
+// AtOnce says whether what the steps start may be started before it is known which
+// units systemd can't use: all of it is made by them, and nothing of it needs another.
+func AtOnce(steps []BootStep) bool {
+	return !slices.ContainsFunc(steps, func(step BootStep) bool { return step.Start && (!step.Alone || len(step.Make) == 0) })
+}
+
 // treat decides for all units of a service at once: they were made together
-// and have one definition.
-func treat(s units.Service, digest string, loaded map[string]units.Unit) (Treatment, []string, string) {
+// and have one definition. One that systemd can't use is made anew by a boot alone:
+// systemd itself reads it again with each reload, and making it anew can be one.
+func treat(s units.Service, digest string, loaded map[string]units.Unit, boot bool) (Treatment, []string, string) {
 	var alive units.Unit
 	var all, missing []string
 	right := true // what is loaded has this definition
@@ -108,7 +116,7 @@ func treat(s units.Service, digest string, loaded map[string]units.Unit) (Treatm
 		case !u.Loaded():
 			missing = append(missing, name)
 			continue
-		case u.Digest != digest || u.Broken():
+		case u.Digest != digest || u.Broken() && boot:
 			right = false
 		}
 		if u.Alive() || u.Active == "deactivating" {

@@ -8,12 +8,12 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
-func TestBootStartsEarlyWhatNeedsNothing(t *testing.T) {
+func TestBootTellsWhatStandsAlone(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		services []string
-		early    bool // a is
+		alone    bool // a is
 	}{
 		{"it stands alone", []string{"a"}, true},
 		{"others need it", []string{"a", "b: requires a", "c: wants a", "d: after a"}, true},
@@ -27,14 +27,38 @@ func TestBootStartsEarlyWhatNeedsNothing(t *testing.T) {
 	} {
 		steps := Boot(graph(t, c.services...), nil, func(units.ID) bool { return true })
 		i := slices.IndexFunc(steps, func(s BootStep) bool { return s.Service.Name == "a" })
-		if i < 0 || steps[i].Early != c.early {
-			t.Errorf("%s: steps are %+v; want that a is early: %v", c.name, steps, c.early)
+		if i < 0 || steps[i].Alone != c.alone {
+			t.Errorf("%s: steps are %+v; want that a is alone: %v", c.name, steps, c.alone)
 		}
 	}
 	two := service(t, "a")
 	two.Actions = append(two.Actions, units.NewAction("other"))
-	if steps := Boot(NewGraph([]units.Registered{{Service: two}}), nil, func(units.ID) bool { return true }); steps[0].Early || !steps[0].Start {
-		t.Errorf("of two actions: steps are %+v; want a start that is not early", steps)
+	if steps := Boot(NewGraph([]units.Registered{{Service: two}}), nil, func(units.ID) bool { return true }); steps[0].Alone || !steps[0].Start {
+		t.Errorf("of two actions: steps are %+v; want a start that is not alone", steps)
+	}
+}
+
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	none := []string{}
+	made := []string{"hero-core-a.service"}
+	for _, c := range []struct {
+		name string
+		step BootStep
+		want bool
+	}{
+		{"what is alone and made", BootStep{Start: true, Alone: true, Make: made}, true},
+		{"what needs another", BootStep{Start: true, Make: made}, false},
+		{"what is there already", BootStep{Start: true, Alone: true, Make: none}, false},
+		{"what is not started", BootStep{Make: made}, true},
+	} {
+		if got := AtOnce([]BootStep{c.step}); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+		with := []BootStep{{Start: true, Alone: true, Make: made}, c.step}
+		if got := AtOnce(with); got != c.want {
+			t.Errorf("%s, with another one: %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 
@@ -70,6 +94,8 @@ func TestBoot(t *testing.T) {
 		{name: "failed and not wanted stays failed", service: "a: status stop", loaded: loaded("failed", digest("a"), 0), treat: Pin},
 		{name: "loaded, but of no use to systemd, is loaded anew", service: "a", loaded: map[string]units.Unit{
 			"hero-core-a.service": {Name: "hero-core-a.service", Load: "bad-setting", Active: "inactive", Digest: digest("a")}}, treat: Load, start: true},
+		{name: "after a loss of the bus, one of no use to systemd is left to systemd", service: "a", resync: true, loaded: map[string]units.Unit{
+			"hero-core-a.service": {Name: "hero-core-a.service", Load: "bad-setting", Active: "inactive", Digest: digest("a")}}, treat: Pin},
 		{name: "somebody's job is left to somebody", service: "a", loaded: loaded("inactive", digest("a"), 9), treat: Pin},
 		{name: "a missing requirement: loaded, not started", service: "a: requires ghost", treat: Load},
 		{name: "a cycle: loaded, not started", service: "a: requires b", treat: Load},

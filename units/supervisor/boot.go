@@ -180,10 +180,10 @@ func (s *Supervisor) reportBrokenDefinitions() {
 	}
 }
 
-// load does what the plan says: adopt, pin, load the rest in one call to systemd,
-// with which those are started that need no other, and start in another what can
-// be. What can't is known when all is loaded: an
-// administrator's drop-in can make a unit unusable, which refuses no call. A set
+// load does what the plan says: adopt, pin, load the rest in one call to systemd, and
+// start in another what can be. What can't is known when all is loaded: an
+// administrator's drop-in can make a unit unusable, which refuses no call. Where
+// nothing needs anything else, one call does both. A set
 // that systemd refuses is loaded service by service, so that a definition that it
 // doesn't take costs only itself. Its error is that systemd could not be
 // reached. control is held.
@@ -226,15 +226,28 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 		}
 	}
 	s.hush(ctx, steps)
-	begun, err := s.loadAll(ctx, missing)
+	begun, err := s.loadAll(ctx, missing, plan.AtOnce(steps))
 	if err != nil {
 		return err
 	}
 	unusable, err := s.reportUnusable(ctx, missing)
-	if err != nil {
+	if err != nil && len(begun) > 0 && units.CodeOf(err) == units.CodeTimeout {
+		s.Logger.Warn("cannot tell which units systemd can't use, ignoring: it still starts what it can", "error", err)
+	} else if err != nil {
 		return err
 	}
-	return s.startAll(ctx, s.notBlocked(steps, begun, unusable))
+	for id := range unusable {
+		s.history.notBooting(id.Unit())
+	}
+	starts := s.notBlocked(steps, begun, unusable)
+	if err := s.startAll(ctx, starts); err != nil {
+		return err
+	}
+	if all := append(begun, starts...); len(all) > 0 && !s.hushed {
+		// Nobody tells of a start that systemd has dropped.
+		s.backlog.add(units.Changes{Units: all}, s.Now())
+	}
+	return nil
 }
 
 // unreachable says that it is no use to go on asking systemd: it went away, or
@@ -316,9 +329,14 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 	if err := s.Systemd.Make(ctx, transient.BootSet(s.setName(), us, starts)); err != nil {
 		return err
 	}
+	var ids []units.ID
+	if s.ready.Load() { // which tells of everything
+		defer func() { s.touch(ids...) }()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, step := range steps {
+		ids = append(ids, step.Service.ID)
 		delete(s.refused, step.Service.ID)
 		digest := g.Digest(step.Service.ID)
 		for _, name := range step.Make {

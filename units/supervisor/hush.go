@@ -18,11 +18,10 @@ func (s *Supervisor) hush(ctx context.Context, steps []plan.BootStep) {
 	if starts < manyUnits {
 		return
 	}
+	s.hushed = true // also where nobody can tell
 	if err := s.Systemd.Hush(ctx); err != nil {
 		s.Logger.Debug("cannot have systemd tell less, ignoring: the boot takes longer", "error", err)
-		return
 	}
-	s.hushed = true
 	s.backlog.brace(s.Now())
 }
 

@@ -17,11 +17,20 @@ type hushing struct {
 	supervisor.Systemd
 	hushed, listened atomic.Int64
 	before           func()
+	err              error // what Hush answers when it is done
+}
+
+func (h *hushing) wrap(of supervisor.Systemd) supervisor.Systemd {
+	h.Systemd = of
+	return h
 }
 
 func (h *hushing) Hush(ctx context.Context) error {
 	h.hushed.Add(1)
-	return h.Systemd.Hush(ctx)
+	if err := h.Systemd.Hush(ctx); err != nil {
+		return err
+	}
+	return h.err
 }
 
 func (h *hushing) Listen(ctx context.Context) error {
@@ -31,30 +40,58 @@ func (h *hushing) Listen(ctx context.Context) error {
 	return h.Systemd.Listen(ctx)
 }
 
-// A boot of many services hears of no changes, and so looks at everything after it.
+// A boot of many services hears of no changes, and so looks at everything after it:
+// at what ran before it, too.
 func TestABootOfManyServicesMissesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.past = nil // what was missed would be found there
 	first := w.boot()
-	var defs []map[string]any
-	for i := range 40 {
-		defs = append(defs, def(fmt.Sprint("s", i), "/bin/s"))
+	first.define(def("old", "/bin/o"))
+	if _, err := first.Start(t.Context(), units.ID{Context: "core", Name: "old"}); err != nil {
+		t.Fatal(err)
 	}
-	first.define(defs...)
+	w.wantJobs("old", "main running  attempt 1 run 1")
+	first.define(many(40)...)
 	first.kill()
 
-	h := &hushing{before: func() { w.pid1.Crash("hero-core-s7.service", "signal") }}
-	w.wrap = func(inner supervisor.Systemd) supervisor.Systemd {
-		h.Systemd = inner
-		return h
-	}
+	h := &hushing{before: func() { w.pid1.Crash("hero-core-old.service", "signal") }}
+	w.wrap = h.wrap
 	d := w.boot()
-	d.awaitJob("s7", units.PhaseFailed)
+	d.awaitJob("old", units.PhaseFailed)
 	w.pid1.Crash("hero-core-s8.service", "signal")
 	d.awaitJob("s8", units.PhaseFailed)
 	if hushed, listened := h.hushed.Load(), h.listened.Load(); hushed != 1 || listened != 1 {
 		t.Errorf("systemd was hushed %d times, and listened to again %d times; want once each", hushed, listened)
 	}
+}
+
+// One that can't tell whether systemd tells less by now listens again all the same.
+func TestAHushWithoutAnAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.past = nil
+	first := w.boot()
+	first.define(many(40)...)
+	first.kill()
+	h := &hushing{before: func() {}, err: units.Errorf(units.CodeTimeout, "done, and not said so in time")}
+	w.wrap = h.wrap
+	d := w.boot()
+	d.awaitJob("s8", units.PhaseRunning)
+	for deadline := time.After(20 * time.Second); h.listened.Load() == 0; {
+		select {
+		case <-deadline:
+			t.Fatal("it does not listen again")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	w.pid1.Crash("hero-core-s8.service", "signal")
+	d.awaitJob("s8", units.PhaseFailed)
+}
+
+func many(n int) (defs []map[string]any) {
+	for i := range n {
+		defs = append(defs, def(fmt.Sprint("s", i), "/bin/s"))
+	}
+	return defs
 }
 
 // One of few services hears of every change as it comes.
@@ -64,10 +101,7 @@ func TestABootOfFewServicesListens(t *testing.T) {
 	first.define(def("a", "/bin/a"), def("b", "/bin/b"))
 	first.kill()
 	h := &hushing{before: func() {}}
-	w.wrap = func(inner supervisor.Systemd) supervisor.Systemd {
-		h.Systemd = inner
-		return h
-	}
+	w.wrap = h.wrap
 	d := w.boot()
 	d.await("a", units.StateRunning)
 	if n := h.hushed.Load(); n != 0 {

@@ -15,11 +15,15 @@ import (
 // is put together.
 const setSize, setsAtOnce = 512, 2
 
-// loadAll loads the services of the steps. Where one call loads all of them, it
-// starts those that can be early, too: begun are their units.
-func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep) (begun []string, err error) {
+// loadAll loads the services of the steps. With atOnce it starts them, too, if one
+// call loads all of them: begun are the units.
+func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep, atOnce bool) (begun []string, err error) {
 	if len(missing) <= setSize {
-		return s.loadSet(ctx, missing, early(missing))
+		var starts []string
+		if atOnce {
+			starts = started(missing)
+		}
+		return s.loadSet(ctx, missing, starts)
 	}
 	sets, ctx := errgroup.WithContext(ctx)
 	sets.SetLimit(setsAtOnce)
@@ -32,9 +36,9 @@ func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep) (begu
 	return nil, sets.Wait()
 }
 
-func early(steps []plan.BootStep) (starts []string) {
+func started(steps []plan.BootStep) (starts []string) {
 	for _, step := range steps {
-		if step.Early {
+		if step.Start {
 			starts = append(starts, step.Service.Unit())
 		}
 	}

@@ -63,8 +63,12 @@ func (t *touched) take() units.Touched {
 // Touched has a value when there is something for TakeTouched.
 func (s *Supervisor) Touched() <-chan struct{} { return s.touched.wake }
 
-// TakeTouched says what may read differently since it was last called.
-func (s *Supervisor) TakeTouched() units.Touched { return s.touched.take() }
+// TakeTouched says what may read differently since it was last called. Who reads the
+// services after it joins no reading that began before.
+func (s *Supervisor) TakeTouched() units.Touched {
+	defer s.reading.Forget("services")
+	return s.touched.take()
+}
 
 // touch marks services, and those that read as blocked because of them.
 func (s *Supervisor) touch(ids ...units.ID) {

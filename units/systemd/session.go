@@ -146,14 +146,13 @@ func (s *session) hush(ctx context.Context, hush bool) (err error) {
 	case is == hush:
 		return nil
 	case hush:
-		err = s.conn.RemoveMatchSignalContext(ctx, ofUnits...)
+		is = true // also where the answer is late
+		return s.conn.RemoveMatchSignalContext(ctx, ofUnits...)
 	default:
 		err = s.conn.AddMatchSignalContext(ctx, ofUnits...)
+		is = err != nil
+		return err
 	}
-	if err == nil {
-		is = hush
-	}
-	return err
 }
 
 // ofManager is one of systemd's own signals: of each job there is one more than

@@ -186,7 +186,7 @@ func (s *Systemd) reload() *dbus.Error {
 		s.emit(managerPath, managerName+".Reloading", true)
 		s.emitAll("UnitRemoved")
 		for _, u := range s.units {
-			if _, err := os.Stat(u.file); u.load == "loaded" && err != nil {
+			if _, err := os.Stat(u.file); u.file != "" && err != nil {
 				u.load, u.properties, u.file = "not-found", nil, ""
 			}
 		}
@@ -236,8 +236,11 @@ func (s *Systemd) check(d definition) (map[string]dbus.Variant, *dbus.Error) {
 	if !isService && !strings.HasSuffix(d.Name, ".slice") {
 		return nil, failed(busName+".Error.InvalidArgs", "Unit name "+d.Name+" is not valid.")
 	}
+	if s.masked[d.Name] {
+		return nil, failed(systemdName+".UnitExists", "Unit "+d.Name+" was already loaded or has a fragment file.")
+	}
 	if u := s.units[d.Name]; u != nil {
-		if u.load == "loaded" || u.job != nil {
+		if u.load == "loaded" || u.load == "bad-setting" || u.job != nil {
 			return nil, failed(systemdName+".UnitExists", "Unit "+d.Name+" was already loaded or has a fragment file.")
 		}
 		if u.active != "inactive" {
@@ -352,7 +355,7 @@ func (u *unit) answer(iface string) map[string]dbus.Variant {
 	put("Unit", "SubState", u.sub)
 	put("Unit", "Job", queued)
 	put("Unit", "InvocationID", invocation)
-	put("Unit", "Transient", u.load == "loaded")
+	put("Unit", "Transient", u.file != "")
 	put("Unit", "FragmentPath", u.file)
 	put("Unit", "ActiveEnterTimestamp", µs(u.upSince))
 	put("Unit", "StateChangeTimestamp", µs(u.changed))
@@ -365,6 +368,7 @@ func (u *unit) answer(iface string) map[string]dbus.Variant {
 	put("Service", "ExecMainExitTimestamp", µs(u.exitedAt))
 	put("Service", "NRestarts", u.restarts)
 	put("Service", "CPUUsageNSec", ^uint64(0)) // not set
+	put("Service", "LogExtraFields", [][]byte{})
 	for name, value := range u.properties {
 		if _, ok := unitProperties[name]; ok {
 			put("Unit", name, value.Value())

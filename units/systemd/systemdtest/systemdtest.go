@@ -38,18 +38,19 @@ type Systemd struct {
 	ctx     context.Context // ends with the test
 	serving sync.WaitGroup
 
-	mu          sync.Mutex
-	conn        *dbus.Conn
-	version     string
-	booted      time.Time
-	units       map[string]*unit
-	jobs        map[uint32]*job
-	lastJob     uint32
-	lastPID     uint32
-	subscribers map[string]bool // unique names
-	hung        map[string]bool // units
-	calls       map[string]int
-	journal     []units.Entry
+	mu              sync.Mutex
+	conn            *dbus.Conn
+	version         string
+	booted          time.Time
+	units           map[string]*unit
+	jobs            map[uint32]*job
+	lastJob         uint32
+	lastPID         uint32
+	subscribers     map[string]bool // unique names
+	hung            map[string]bool // units
+	masked, spoiled map[string]bool
+	calls           map[string]int
+	journal         []units.Entry
 }
 
 // Start starts a systemd 252 on the bus. It ends with the test; when the bus
@@ -69,7 +70,8 @@ func Start(t testing.TB, bus *privatebus.Bus) *Systemd {
 		lastPID:     1000,
 		subscribers: make(map[string]bool),
 		hung:        make(map[string]bool),
-		calls:       make(map[string]int),
+		masked:      map[string]bool{}, spoiled: map[string]bool{},
+		calls: make(map[string]int),
 	}
 	t.Cleanup(func() {
 		cancel()

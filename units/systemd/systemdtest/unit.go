@@ -126,6 +126,9 @@ func (u *unit) succeeds(status int32) bool {
 func (s *Systemd) loadUnit(name string, properties map[string]dbus.Variant, client string) *unit {
 	u := s.unit(name)
 	u.load, u.properties = "loaded", properties
+	if s.spoiled[name] {
+		u.load = "bad-setting"
+	}
 	u.file = filepath.Join(s.files, name)
 	if err := os.WriteFile(u.file, nil, 0o600); err != nil {
 		s.t.Errorf("cannot write a unit's file: %v", err)
@@ -144,6 +147,9 @@ func (s *Systemd) unit(name string) *unit {
 	u := s.units[name]
 	if u == nil {
 		u = newUnit(name)
+		if s.masked[name] {
+			u.load = "masked"
+		}
 		s.units[name] = u
 		s.emit(managerPath, managerName+".UnitNew", u.name, u.path())
 	}
