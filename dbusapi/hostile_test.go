@@ -113,29 +113,6 @@ func TestWhoCannotBeToldIsRefused(t *testing.T) {
 	}
 }
 
-// The bus is asked once whose a connection is.
-func TestWhoCallsIsRemembered(t *testing.T) {
-	t.Parallel()
-	var asked atomic.Int64
-	s := apitest.Start(t, func(o *dbusapi.Options) {
-		o.UID = func(context.Context, *dbus.Conn, string) (uint32, error) {
-			asked.Add(1)
-			return 0, nil
-		}
-	})
-	for n := range int64(3) {
-		c := s.Client()
-		for range 3 {
-			if _, err := c.Health(testContext(t)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got := asked.Load(); got != n+1 {
-			t.Errorf("for %d connections the bus was asked %d times", n+1, got)
-		}
-	}
-}
-
 // Whatever queue users stand in, root does not stand behind them.
 func TestRootHasTurnsOfItsOwn(t *testing.T) {
 	t.Parallel()

@@ -123,7 +123,7 @@ func (s *Server) serve(ctx context.Context) (held bool, err error) {
 	defer lost()
 	beginning, begin := context.WithCancel(live)
 	defer begin()
-	sess := &session{Server: s, ctx: ctx, live: live, beginning: beginning, senders: map[string]*presence{}, uids: map[string]uint32{}}
+	sess := &session{Server: s, ctx: ctx, live: live, beginning: beginning, senders: map[string]*presence{}}
 	// While it is dialled, the end of ctx is the end of the connection. Then
 	// the calls in flight are still to be answered.
 	undo := context.AfterFunc(ctx, hangUp)

@@ -41,13 +41,7 @@ type session struct {
 
 	mu      sync.Mutex
 	senders map[string]*presence
-	// uids are the users of those who are on the bus and have called: the bus
-	// gives no unique name twice.
-	uids map[string]uint32
 }
-
-// maxUIDs bounds the users that are remembered.
-const maxUIDs = 1024
 
 // presence is a sender with calls that end when it leaves the bus.
 type presence struct {
@@ -89,7 +83,6 @@ func (s *session) DeliverSignal(iface, member string, signal *dbus.Signal) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.uids, name)
 	if p := s.senders[name]; p != nil {
 		p.gone()
 	}
@@ -243,24 +236,12 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 // whoCalls is the user whose connection the call came from. That it can't be
 // told is no refusal of that user: to try again makes sense.
 func (s *session) whoCalls(ctx context.Context, msg message) (uint32, error) {
-	s.mu.Lock()
-	uid, known := s.uids[msg.sender]
-	s.mu.Unlock()
-	if known {
-		return uid, nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, uidTimeout)
 	defer cancel()
 	uid, err := s.UID(ctx, msg.conn, msg.sender)
 	var refused dbus.Error
 	switch {
 	case err == nil:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.uids) >= maxUIDs {
-			clear(s.uids)
-		}
-		s.uids[msg.sender] = uid
 		return uid, nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return 0, units.Errorf(units.CodeTimeout, "the bus has not told within %v who calls: %w", uidTimeout, err)
