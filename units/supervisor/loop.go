@@ -113,9 +113,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 }
 
-// Up is closed once the supervisor is ready.
-func (s *Supervisor) Up() <-chan struct{} { return s.up }
-
 // reportBus reports that the connection to systemd went, or came back.
 func (s *Supervisor) reportBus(c units.Changes) {
 	if c.Lost {

@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -36,11 +35,6 @@ const logQueueSize = 1024
 
 // failurePause is how long a daemon that can't go on waits before it ends.
 const failurePause = 2 * time.Second
-
-// bootGC is how much more memory than it keeps a boot may take, in percent, before
-// what it no longer needs is looked for: it reads much, and is soon over. After it
-// the default holds.
-const bootGC = 400
 
 // connectTimeout bounds one try to reach systemd at the start. D-Bus
 // activation gives the daemon 25 s to take its name.
@@ -93,7 +87,6 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	for _, w := range warnings {
 		logger.Warn(w)
 	}
-	percent := debug.SetGCPercent(bootGC)
 	notify("STATUS=Opening the store")
 	db, found, err := store.Open(ctx, settings.stateDir, store.Options{Logger: logger})
 	if err != nil {
@@ -144,14 +137,6 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		case <-ctx.Done():
 			return nil
 		}
-	})
-	group.Go(func() error {
-		select {
-		case <-sup.Up():
-			debug.SetGCPercent(percent)
-		case <-ctx.Done():
-		}
-		return nil
 	})
 	return group.Wait()
 }
