@@ -24,8 +24,12 @@ type Storm struct {
 	since  time.Time // the storm began, or was interrupted
 }
 
-// Begin says that a storm begins now: many units are going to change.
-func (s *Storm) Begin(now time.Time) { s.on, s.since, s.last = true, now, now }
+// Begin says that a storm begins now, as many units are going to change, and how
+// long to wait where none does.
+func (s *Storm) Begin(now time.Time) time.Duration {
+	s.on, s.since, s.last = true, now, now
+	return stormMost
+}
 
 // Wait is how long to wait with the reading of the units that have changed so
 // far, now that these have: no time at all, but in a storm.

@@ -57,7 +57,9 @@ func TestStormThatWasAnnounced(t *testing.T) {
 		0: stormQuiet, stormQuiet - 1: stormQuiet, stormQuiet: 0,
 	} {
 		var s Storm
-		s.Begin(begun)
+		if got := s.Begin(begun); got != stormMost {
+			t.Errorf("where no unit changes it waits %s, want %s", got, stormMost)
+		}
 		if got := s.Wait([]string{"hero-core-a.service"}, begun.Add(after)); got != want {
 			t.Errorf("%s after it was announced, it waits %s, want %s", after, got, want)
 		}

@@ -118,12 +118,9 @@ func (s *Supervisor) startGently(ctx context.Context, service units.Service, u u
 			return err
 		}
 	}
-	job, joined := s.history.beginOrJoin(ctx, service, u, units.OriginBoot)
-	result, err := s.startUnit(ctx, u, "fail")
-	if joined && err != nil {
+	job, result, err := s.beginOrJoin(ctx, service, u, units.OriginBoot, "fail")
+	if err != nil {
 		return err
-	} else if err != nil {
-		return s.notStarted(ctx, job, err)
 	}
 	s.follow(job, result)
 	return nil

@@ -9,10 +9,6 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 )
 
-// braceMost is how long the units that were announced are waited for, where none
-// of them changes.
-const braceMost = 5 * time.Second
-
 // backlog is what systemd's signals have marked and nobody has read yet. It is
 // for the goroutine of the boot and the main loop alone.
 type backlog struct {
@@ -49,8 +45,7 @@ func (b *backlog) add(c units.Changes, now time.Time) {
 
 // brace says that many units are going to change.
 func (b *backlog) brace(now time.Time) {
-	b.storm.Begin(now)
-	b.timer.Reset(braceMost)
+	b.timer.Reset(b.storm.Begin(now))
 }
 
 // due has a value when the backlog is to be read.

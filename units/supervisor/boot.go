@@ -239,13 +239,15 @@ func (s *Supervisor) load(ctx context.Context, steps []plan.BootStep, loaded map
 	for id := range unusable {
 		s.history.notBooting(id.Unit())
 	}
-	starts := s.notBlocked(steps, begun, unusable)
-	if err := s.startAll(ctx, starts); err != nil {
-		return err
+	if len(begun) == 0 {
+		begun = s.notBlocked(steps, unusable)
+		if err := s.startAll(ctx, begun); err != nil {
+			return err
+		}
 	}
-	if all := append(begun, starts...); len(all) > 0 && !s.hushed {
+	if len(begun) > 0 && !s.hushed {
 		// Nobody tells of a start that systemd has dropped.
-		s.backlog.add(units.Changes{Units: all}, s.Now())
+		s.backlog.add(units.Changes{Units: begun}, s.Now())
 	}
 	return nil
 }
@@ -330,11 +332,7 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 		return err
 	}
 	var ids []units.ID
-	if s.ready.Load() { // which tells of everything
-		defer func() { s.touch(ids...) }()
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, step := range steps {
 		ids = append(ids, step.Service.ID)
 		delete(s.refused, step.Service.ID)
@@ -342,6 +340,10 @@ func (s *Supervisor) make(ctx context.Context, steps []plan.BootStep, starts []s
 		for _, name := range step.Make {
 			s.digests[name] = digest
 		}
+	}
+	s.mu.Unlock()
+	if s.ready.Load() { // which tells of everything
+		s.touch(ids...)
 	}
 	return nil
 }

@@ -93,12 +93,20 @@ func (s *Supervisor) startLocked(ctx context.Context, service units.Service, u u
 		return units.Job{}, nil, err
 	}
 	s.resetFailed(ctx, service)
+	return s.beginOrJoin(ctx, service, u, origin, "replace")
+}
+
+// beginOrJoin asks systemd to start the primary unit of a service, which was down as
+// u says, with its job in the history first. Who joins a job that there is ends
+// none.
+func (s *Supervisor) beginOrJoin(ctx context.Context, service units.Service, u units.Unit, origin units.Origin, mode string) (units.Job, <-chan string, error) {
 	job, joined := s.history.beginOrJoin(ctx, service, u, origin)
-	result, err := s.startUnit(ctx, u, "replace")
-	if joined && err != nil {
+	result, err := s.startUnit(ctx, u, mode)
+	if err != nil && !joined {
+		err = s.notStarted(ctx, job, err)
+	}
+	if err != nil {
 		return units.Job{}, nil, err
-	} else if err != nil {
-		return units.Job{}, nil, s.notStarted(ctx, job, err)
 	}
 	return job, result, nil
 }

@@ -9,13 +9,7 @@ import (
 // hush has systemd tell less where many services are started. The next look at what
 // has changed ends that, and looks at all of them. It is the loop's, as listen is.
 func (s *Supervisor) hush(ctx context.Context, steps []plan.BootStep) {
-	starts := 0
-	for _, step := range steps {
-		if step.Start {
-			starts++
-		}
-	}
-	if starts < manyUnits {
+	if len(started(steps)) < manyUnits {
 		return
 	}
 	s.hushed = true // also where nobody can tell

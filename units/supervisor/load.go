@@ -16,7 +16,7 @@ import (
 const setSize, setsAtOnce = 512, 2
 
 // loadAll loads the services of the steps. With atOnce it starts them, too, if one
-// call loads all of them: begun are the units.
+// call loads all of them: begun are the units, which is all that the steps start.
 func (s *Supervisor) loadAll(ctx context.Context, missing []plan.BootStep, atOnce bool) (begun []string, err error) {
 	if len(missing) <= setSize {
 		var starts []string
@@ -100,17 +100,13 @@ func (s *Supervisor) startAll(ctx context.Context, starts []string) error {
 	return nil
 }
 
-// notBlocked are the units of those that the steps start, that can be, and that are
-// not begun, and reports those that can't be. systemd would start them: it refuses a unit that requires
-// one which it can't use, but not where it is pulled in by a Wants=, as here.
-func (s *Supervisor) notBlocked(steps []plan.BootStep, begun []string, unusable map[units.ID]plan.Problem) (starts []string) {
-	have := map[string]bool{}
-	for _, unit := range begun {
-		have[unit] = true
-	}
+// notBlocked are the units of those that the steps start and that can be, and
+// reports the others. systemd would start them: it refuses a unit that requires one
+// which it can't use, but not where it is pulled in by a Wants=, as here.
+func (s *Supervisor) notBlocked(steps []plan.BootStep, unusable map[units.ID]plan.Problem) (starts []string) {
 	for _, step := range steps {
 		id := step.Service.ID
-		if !step.Start || have[step.Service.Unit()] {
+		if !step.Start {
 			continue
 		}
 		_, blocked := unusable[id]

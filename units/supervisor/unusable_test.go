@@ -98,10 +98,7 @@ func TestAStartThatIsDroppedHidesNothing(t *testing.T) {
 			w := newWorld(t)
 			d := w.boot()
 			d.define(def("run", "/bin/r"), def("c", "/bin/c", "status", "stop"), def("bad", "/bin/b", append([]any{"status", "stop"}, c.bad...)...))
-			if _, err := d.Start(t.Context(), units.ID{Context: "core", Name: "run"}); err != nil {
-				t.Fatal(err)
-			}
-			d.await("run", units.StateRunning)
+			d.start("run")
 			d.define(def("bad", "/bin/b", c.bad...))
 			w.wantJobs("run", "main running  attempt 1 run 1")
 			m := w.elsewhere()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,9 +30,10 @@ type session struct {
 	booted  time.Time // when it came up
 	jobs    jobs
 	pins    pins
-	// hushed is a token for who changes whether the changes of units are told; it is
-	// true when they are not.
-	hushed  chan bool
+	// hushed says that the changes of units are not told; hushing is held while that
+	// changes.
+	hushed  bool
+	hushing sync.Mutex
 	begun   time.Time
 	made    atomic.Int64 // keepers so far, for the name of the next one
 	changes *changes
@@ -52,7 +54,7 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	// godbus knows no deadline for connecting, but gives up with the
 	// connection's own context.
 	stop := context.AfterFunc(ctx, end)
-	s := &session{hushed: make(chan bool, 1), changes: &m.changes, log: m.log, end: end, begun: time.Now()}
+	s := &session{changes: &m.changes, log: m.log, end: end, begun: time.Now()}
 	defer func() {
 		if !stop() && err == nil {
 			err = ctx.Err()
@@ -104,7 +106,6 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 // unit changes systemd tells of it twice, as of a service and then as of a unit;
 // once will do.
 func (s *session) subscribe(ctx context.Context) error {
-	s.hushed <- false
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName)},
 		ofManager("UnitRemoved"), ofManager("JobRemoved"), ofManager("Reloading"),
@@ -140,17 +141,17 @@ func (m *Manager) Listen(ctx context.Context) error {
 }
 
 func (s *session) hush(ctx context.Context, hush bool) (err error) {
-	is := <-s.hushed
-	defer func() { s.hushed <- is }()
+	s.hushing.Lock()
+	defer s.hushing.Unlock()
 	switch {
-	case is == hush:
+	case s.hushed == hush:
 		return nil
 	case hush:
-		is = true // also where the answer is late
+		s.hushed = true // also where the answer is late
 		return s.conn.RemoveMatchSignalContext(ctx, ofUnits...)
 	default:
 		err = s.conn.AddMatchSignalContext(ctx, ofUnits...)
-		is = err != nil
+		s.hushed = err != nil
 		return err
 	}
 }
