@@ -20,9 +20,25 @@ type picture map[dbus.ObjectPath]shown
 // shown is one object of a picture. Of a service it has what a reading of all
 // of them tells; the rest is annotated invalidates or false.
 type shown struct {
-	kind       wire.Kind
-	service    units.ID // of a service, and of a job
-	properties map[string]dbus.Variant
+	kind    wire.Kind
+	service units.ID // of a service, and of a job
+	// value is what its properties are made of: smaller, and most are never
+	// asked for.
+	value any
+}
+
+func (o shown) properties() map[string]dbus.Variant {
+	switch v := o.value.(type) {
+	case units.Status:
+		return wire.Status.Encode(v)
+	case units.Job:
+		return wire.Job.Encode(v)
+	case units.ContextStatus:
+		return wire.Context.Encode(v)
+	case units.Health:
+		return wire.Health.Encode(v)
+	}
+	return nil
 }
 
 // objects are the services, their contexts, and the live jobs.
@@ -33,10 +49,10 @@ func objects(ctx context.Context, c Controller, services []units.Status) (pictur
 	}
 	p := make(picture, len(services)+len(jobs)+1)
 	for _, context := range contexts(services) {
-		p[wire.ContextPath(context.Name)] = shown{wire.KindContext, units.ID{Context: context.Name}, wire.Context.Encode(context)}
+		p[wire.ContextPath(context.Name)] = shown{wire.KindContext, units.ID{Context: context.Name}, context}
 	}
 	for _, s := range services {
-		p[wire.ServicePath(s.ID)] = shown{wire.KindService, s.ID, wire.Status.Encode(s)}
+		p[wire.ServicePath(s.ID)] = shown{wire.KindService, s.ID, s}
 	}
 	for _, j := range jobs {
 		p[wire.JobPath(j.ID)] = showJob(j)
@@ -44,15 +60,15 @@ func objects(ctx context.Context, c Controller, services []units.Status) (pictur
 	return p, nil
 }
 
-func showJob(j units.Job) shown { return shown{wire.KindJob, j.Service, wire.Job.Encode(j)} }
+func showJob(j units.Job) shown { return shown{wire.KindJob, j.Service, j} }
 
 // interfaces are an object's own interface with what is told of it unasked.
 func (o shown) interfaces() map[string]map[string]dbus.Variant {
-	iface := ownInterface[o.kind]
+	iface, properties := ownInterface[o.kind], o.properties()
 	told := map[string]dbus.Variant{}
 	for name, how := range wire.Emissions(iface) {
 		if how == wire.EmitsValue || how == wire.EmitsConst {
-			told[name] = o.properties[name]
+			told[name] = properties[name]
 		}
 	}
 	return map[string]map[string]dbus.Variant{iface: told}
@@ -108,14 +124,18 @@ func removed(path dbus.ObjectPath, o shown) signal {
 
 // changes is the PropertiesChanged of one object, or nothing.
 func changes(path dbus.ObjectPath, before, after shown, stale bool) []signal {
+	if !stale && reflect.DeepEqual(before.value, after.value) {
+		return nil
+	}
 	iface := ownInterface[after.kind]
+	was, is := before.properties(), after.properties()
 	changed, invalidated := map[string]dbus.Variant{}, []string{}
 	for name, how := range wire.Emissions(iface) {
-		same := reflect.DeepEqual(before.properties[name], after.properties[name])
+		same := reflect.DeepEqual(was[name], is[name])
 		switch how {
 		case wire.EmitsValue:
 			if !same {
-				changed[name] = after.properties[name]
+				changed[name] = is[name]
 			}
 		case wire.EmitsInvalidated:
 			invalidated = append(invalidated, name)

@@ -134,7 +134,7 @@ func (t *teller) look(ctx context.Context) (picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	now[wire.RootPath] = shown{wire.KindManager, units.ID{}, wire.Health.Encode(t.Controller.Health(services))}
+	now[wire.RootPath] = shown{wire.KindManager, units.ID{}, t.Controller.Health(services)}
 	return now, nil
 }
 

@@ -218,10 +218,11 @@ func (s *session) handle(signal *dbus.Signal) {
 		s.changes.mark(unitName(signal.Path))
 	case signal.Name == managerName+".UnitRemoved":
 		if dbus.Store(signal.Body, &unit, &path) == nil {
-			s.changes.mark(unit)
+			s.changes.mark(strings.Clone(unit)) // see word
 		}
 	case signal.Name == managerName+".JobRemoved":
 		if dbus.Store(signal.Body, &id, &path, &unit, &result) == nil {
+			unit, result = strings.Clone(unit), strings.Clone(result)
 			s.changes.over(unit, result) // first, so that it is there when the waiting one looks
 			s.jobs.finish(id, result)
 		}
