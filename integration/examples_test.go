@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -147,6 +148,14 @@ func (g *guest) follow(script string) *follower {
 	return f
 }
 
+// writeProgram writes while nothing forks: a child would have the file open for
+// writing until it executes, and the program could not be executed (ETXTBSY).
+func writeProgram(path string, text []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, text, 0o755)
+}
+
 // TestOverSSH calls the guest's hero_proc from the host, with a program for
 // ssh that enters the guest: what answers is systemd's own bridge.
 func TestOverSSH(t *testing.T) {
@@ -161,7 +170,12 @@ func TestOverSSH(t *testing.T) {
 	g.must(err)
 	dir := t.TempDir()
 	cli := dir + "/hero_proc"
-	g.must(os.WriteFile(dir+"/ssh", fmt.Appendf(nil, `#!/bin/sh
+	copied, err := g.Command(g.ctx, "cat", "/usr/bin/hero_proc")
+	g.must(err)
+	program, err := copied.Output()
+	g.must(err)
+	g.must(writeProgram(cli, program))
+	g.must(writeProgram(dir+"/ssh", fmt.Appendf(nil, `#!/bin/sh
 # ssh -xT -- USER@HOST COMMAND
 case "$*" in
 "-xT -- root@hero systemd-stdio-bridge") exec %s ;;
@@ -170,14 +184,7 @@ case "$*" in
 esac
 echo "ssh: Could not resolve hostname $3: Name or service not known" >&2
 exit 255
-`, strings.Join(enter.Args, " "), strings.Join(shell.Args, " "), strings.Join(nobody.Args, " ")), 0o755))
-	program, err := g.Command(g.ctx, "cat", "/usr/bin/hero_proc")
-	g.must(err)
-	file, err := os.OpenFile(cli, os.O_CREATE|os.O_WRONLY, 0o755)
-	g.must(err)
-	program.Stdout = file
-	g.must(program.Run())
-	g.must(file.Close())
+`, strings.Join(enter.Args, " "), strings.Join(shell.Args, " "), strings.Join(nobody.Args, " "))))
 
 	call := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(g.ctx, cli, args...)

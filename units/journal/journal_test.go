@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -219,6 +220,10 @@ func (e *endless) Read(p []byte) (n int, err error) {
 func program(t *testing.T, script string) Reader {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "journalctl")
+	// What another test forks meanwhile would have the file open for writing
+	// for a moment: ETXTBSY.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
