@@ -110,6 +110,7 @@ func (s *Supervisor) settle(ctx context.Context, f filling) {
 // unit that was started and ended twice before it was looked at.
 func (s *Supervisor) keepHistory(ctx context.Context) {
 	looked := time.Now()
+	var last time.Time
 	for {
 		var everything bool
 		select {
@@ -123,12 +124,16 @@ func (s *Supervisor) keepHistory(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		s.catchUp(ctx, everything)
-		select {
-		case <-time.After(catchUpPause):
-		case <-ctx.Done():
-			return
+		// Before a reading, and not after it: an idle machine is not woken up for it.
+		if rest := catchUpPause - time.Since(last); rest > 0 {
+			select {
+			case <-time.After(rest):
+			case <-ctx.Done():
+				return
+			}
 		}
+		s.catchUp(ctx, everything)
+		last = time.Now()
 	}
 }
 
