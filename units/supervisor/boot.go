@@ -49,10 +49,11 @@ func (s *Supervisor) bringUp(ctx context.Context, loading bool) error {
 		}
 	}
 	s.Notify("STATUS=Looking at what runs")
-	loaded, err := s.recover(ctx)
+	loaded, settle, err := s.recover(ctx, loading)
 	if err == nil {
 		s.Notify("STATUS=Starting the registered services")
 		err = s.load(ctx, plan.Boot(s.graph.Load(), loaded, s.mayStart), loaded)
+		settle()
 	}
 	if err == nil {
 		s.mendAll(ctx, loaded)
@@ -97,16 +98,18 @@ func (s *Supervisor) back(ctx context.Context) bool {
 
 // recover reads every unit of hero_proc's, and brings the history up to date
 // with them: what runs is adopted by its invocation, what has ended is closed
-// with what the journal tells of its end.
+// with what the journal tells of its end. first says that nobody has looked
+// before: where then nothing is left of the units that have ended, as after a boot
+// of the machine, settle does the latter, so that no start waits for the journal.
 // Its error is systemd's; a history that can't be written stops nothing.
-func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error) {
+func (s *Supervisor) recover(ctx context.Context, first bool) (loaded map[string]units.Unit, settle func(), err error) {
 	at := s.Now()
 	listed, err := s.Systemd.Units(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the units: %w", err)
+		return nil, nil, fmt.Errorf("cannot list the units: %w", err)
 	}
 	if err := s.recoverRuns(ctx, listed); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	live, err := s.Store.LiveJobs(ctx)
 	if err != nil {
@@ -114,9 +117,9 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 	}
 	all, seen, err := s.readChanged(ctx, listed, live)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the units: %w", err)
+		return nil, nil, fmt.Errorf("cannot read the units: %w", err)
 	}
-	loaded := make(map[string]units.Unit, len(all))
+	loaded = make(map[string]units.Unit, len(all))
 	for _, u := range all {
 		loaded[u.Name] = u
 		if !s.runs.has(u.Name) {
@@ -128,19 +131,30 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 		known[j.Unit] = true
 	}
 	seen = slices.DeleteFunc(seen, func(u units.Unit) bool { return !known[u.Name] && !s.followed(u.Name) })
+	var gone []units.Unit
+	changed := len(seen) > 0
 	for _, j := range live {
-		if _, ok := loaded[j.Unit]; !ok && j.InvocationID != "" {
-			seen = append(seen, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
+		u, ok := loaded[j.Unit]
+		if !ok && j.InvocationID != "" {
+			gone = append(gone, units.Unit{Name: j.Unit, Load: "not-found", Active: "inactive"})
 		}
+		changed = changed || j.InvocationID == "" || ok && u.InvocationID != j.InvocationID
 	}
 	// Where all is as the history has it, nothing waits for the journal: what
 	// began and ended unseen is looked for once the supervisor is ready. A start
 	// that was asked for may be over, and its unit gone.
-	settled := len(seen) > 0 || slices.ContainsFunc(live, func(j units.Job) bool {
-		return j.InvocationID == "" || loaded[j.Unit].InvocationID != j.InvocationID
-	})
-	if settled {
-		s.settle(ctx, filling{live: live, loaded: loaded, at: at, seen: seen})
+	settle = func() {}
+	switch {
+	case !changed && len(gone) == 0:
+		s.mayLack = true
+	case !changed && first:
+		settle = func() {
+			s.settle(ctx, filling{live: live, loaded: loaded, at: at, starting: true})
+			s.setMark(ctx, at)
+		}
+	default:
+		changed = true
+		s.settle(ctx, filling{live: live, loaded: loaded, at: at, seen: append(seen, gone...)})
 	}
 	s.checks.seeAll(s.graph.Load(), s.Now(), loaded)
 	// A start that was asked for and never came to an activation, and that
@@ -152,13 +166,11 @@ func (s *Supervisor) recover(ctx context.Context) (map[string]units.Unit, error)
 			s.history.end(ctx, j, units.PhaseLost, "")
 		}
 	}
-	if settled {
+	if changed {
 		s.setMark(ctx, at)
-	} else {
-		s.mayLack = true
 	}
 	s.Logger.Info("recovered", "units", len(loaded), "live_jobs", len(live))
-	return loaded, nil
+	return loaded, settle, nil
 }
 
 // registered says whether a unit is that of a registered service.
@@ -405,7 +417,7 @@ func (s *Supervisor) resync(ctx context.Context, jobs map[string]string) error {
 		return err
 	}
 	defer unlock()
-	loaded, err := s.recover(ctx)
+	loaded, _, err := s.recover(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,9 @@ type filling struct {
 	at     time.Time
 	seen   []units.Unit    // those of them that were read in full: they are observed
 	only   map[string]bool // the units that it is about; nil is all
+	// starting says that the boot has started units since at: what has become of
+	// them is for those who watch them.
+	starting bool
 }
 
 // current says that it is the unit's own invocation: that one is observed.
@@ -148,7 +151,7 @@ func (h *history) unrecorded(ctx context.Context, f filling) (acts []plan.Activa
 			continue
 		}
 		ref, ok := units.ParseUnit(a.Unit)
-		if !ok || a.Begun.IsZero() || !f.about(a.Unit) || later[a.Unit] || a.Over.IsZero() && a.Begun.After(f.at) {
+		if !ok || a.Begun.IsZero() || !f.about(a.Unit) || later[a.Unit] || (a.Over.IsZero() || f.starting) && a.Begun.After(f.at) {
 			continue
 		}
 		if h.ours(ctx, a.Unit, ref) && !h.recorded(ctx, a) {
