@@ -28,6 +28,15 @@ func (f filling) current(unit, invocation string) bool {
 	return u.Loaded() && u.InvocationID == invocation
 }
 
+// gone is when what nothing tells the end of has ended at the latest: before the
+// boot started it again.
+func (f filling) gone(now time.Time) time.Time {
+	if f.starting {
+		return f.at
+	}
+	return now
+}
+
 func (f filling) about(unit string) bool { return f.only == nil || f.only[unit] }
 
 // fill ends the live jobs whose activation is over, and adds the activations
@@ -73,7 +82,7 @@ func (h *history) fill(ctx context.Context, f filling) (lost []units.Job) {
 		}
 		ended.InvocationID = j.InvocationID
 		if !ok {
-			ended = plan.Lose(ended, h.now())
+			ended = plan.Lose(ended, f.gone(h.now()))
 			lost = append(lost, ended)
 		}
 		change(ended)
@@ -113,7 +122,7 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 		if last != nil && last.InvocationID == "" && !last.Phase.Terminal() && a.Before == "" && !a.Begun.Before(last.Created) {
 			j, ok := plan.Recover(*last, a, h.oneshot(a.Unit))
 			if !ok {
-				j = plan.Lose(j, h.now())
+				j = plan.Lose(j, f.gone(h.now()))
 				lost = append(lost, j)
 			}
 			change(j)
@@ -131,7 +140,7 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 		}
 		j, ok := plan.Recover(j, a, h.oneshot(a.Unit))
 		if !ok {
-			j = plan.Lose(j, h.now())
+			j = plan.Lose(j, f.gone(h.now()))
 			lost = append(lost, j)
 		}
 		known[a.InvocationID], record.Job = &j, &j

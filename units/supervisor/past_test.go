@@ -242,11 +242,13 @@ func TestWhatTheJournalDoesNotTellIsLost(t *testing.T) {
 func TestNoStartWaitsForTheJournal(t *testing.T) {
 	const unit = "hero-core-a.service"
 	for _, c := range []struct {
-		name, ends string
-		meanwhile  func(*world)
+		name      string
+		meanwhile func(*world)
+		want      []string
 	}{
-		{name: "it runs", ends: "main running  attempt 1 run 2", meanwhile: func(*world) {}},
-		{name: "it fails while the journal is read", ends: "main failed exit-code attempt 1 run 2", meanwhile: func(w *world) { w.pid1.Crash(unit, "exit-code") }},
+		{"it runs", func(*world) {}, []string{"main failed signal attempt 1 run 1", "main running  attempt 1 run 2"}},
+		{"it fails while the journal is read", func(w *world) { w.pid1.Crash(unit, "exit-code") }, []string{"main failed signal attempt 1 run 1", "main failed exit-code attempt 1 run 2"}},
+		{"nothing tells how it ended", func(w *world) { w.pid1.Forget() }, []string{"main lost  attempt 1 run 1", "main running  attempt 1 run 2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -284,7 +286,10 @@ func TestNoStartWaitsForTheJournal(t *testing.T) {
 			})
 			d = w.boot()
 			read.Do(func() { t.Error("nobody has read the journal by now") })
-			w.wantJobs("a", "main failed signal attempt 1 run 1", c.ends)
+			w.wantJobs("a", c.want...)
+			if all, err := d.Jobs(t.Context(), units.JobFilter{}); err != nil || len(all) != 2 || all[0].Ended.After(all[1].Created) {
+				t.Errorf("the later one begins before the earlier one ends: %+v, error %v", all, err)
+			}
 			if booted, err := d.Jobs(t.Context(), units.JobFilter{Origin: units.OriginBoot}); err != nil || len(booted) != 1 {
 				t.Errorf("of the boot are %+v, error %v", booted, err)
 			}
