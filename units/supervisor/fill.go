@@ -129,7 +129,7 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 			continue
 		}
 		j := units.Job{Service: ref.ID, Action: h.action(ref), Unit: a.Unit, Attempt: 1, Created: a.Begun}
-		record := units.Record{Origin: units.OriginSystemd}
+		record := units.Record{Origin: h.origin(a.Unit, ref, a.Begun)}
 		if before := h.byInvocation(ctx, a.Before, known); before != nil {
 			// systemd's own restart: a further attempt of the same run.
 			j.Run, j.Attempt, record.With = before.Run, before.Attempt+1, before
@@ -149,6 +149,17 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 	return begins, lost
 }
 
+// origin is that of what nobody has asked hero_proc for, and of what began just now
+// if begun is zero. mu is held.
+func (h *history) origin(unit string, ref units.UnitRef, begun time.Time) units.Origin {
+	for _, name := range []string{unit, ref.ID.Unit()} {
+		if since, ok := h.booting[name]; ok && (begun.IsZero() || !begun.Before(since)) {
+			return units.OriginBoot
+		}
+	}
+	return units.OriginSystemd
+}
+
 // unrecorded are the activations without a job, that have ended: those that
 // the units have now are observed, and those that came after them are for the
 // next look, which has what they are attempts after. mu is held.
@@ -161,6 +172,11 @@ func (h *history) unrecorded(ctx context.Context, f filling) (acts []plan.Activa
 		}
 		ref, ok := units.ParseUnit(a.Unit)
 		if !ok || a.Begun.IsZero() || !f.about(a.Unit) || later[a.Unit] || (a.Over.IsZero() || f.starting) && a.Begun.After(f.at) {
+			continue
+		}
+		// What goes on since this boot, of a unit that was not there at f.at, was
+		// started after it, whatever the clock says.
+		if f.starting && a.Over.IsZero() && a.Boot == f.acts[len(f.acts)-1].Boot {
 			continue
 		}
 		if h.ours(ctx, a.Unit, ref) && !h.recorded(ctx, a) {

@@ -57,7 +57,7 @@ func TestWhatIsRememberedIsOfWhatIsRegistered(t *testing.T) {
 			if j == 0 { // the other one never had a job
 				h.last[unit], h.ending[unit] = units.Job{Phase: units.PhaseFailed}, units.Job{}
 			}
-			h.seen[unit], h.missed[unit], h.stopping[unit], h.booting[unit], h.restarts[unit] = 1, true, true, true, 1
+			h.seen[unit], h.missed[unit], h.stopping[unit], h.booting[unit], h.restarts[unit] = 1, true, true, time.Now(), 1
 		}
 		if kept() != 15 || reports != i+1 {
 			t.Fatalf("of %s %d things are kept, and %d were reported of %d", service.ID, kept(), reports, i+1)

@@ -41,8 +41,8 @@ type history struct {
 	held map[int64]bool
 	// stopping has the units that somebody asked to stop.
 	stopping map[string]bool
-	// booting has the units that the boot starts.
-	booting map[string]bool
+	// booting has the units that the boot starts, and since when.
+	booting map[string]time.Time
 	// missed has the units that have been through more than was seen, and gap
 	// gets a value with each. stirred says that any unit was looked at.
 	missed  map[string]bool
@@ -61,7 +61,7 @@ func newHistory(store Store, pid1 *ordered, logger *slog.Logger, now func() time
 		store: store, pid1: pid1, logger: logger, now: now, saved: saved, service: service, journal: journal,
 		seen: map[string]uint64{}, missed: map[string]bool{}, restarts: map[string]int{}, gap: make(chan struct{}, 1),
 		last: map[string]units.Job{}, ending: map[string]units.Job{}, unsaved: map[int64]units.Job{}, held: map[int64]bool{},
-		stopping: map[string]bool{}, booting: map[string]bool{},
+		stopping: map[string]bool{}, booting: map[string]time.Time{},
 		changed: make(chan struct{}),
 	}
 }
@@ -162,7 +162,9 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 			}
 		}
 	}
-	if plan.Missed(last, u, recorded) && h.miss(u.Name, settled) {
+	// What the boot starts is not restarted before it has begun.
+	_, booting := h.booting[u.Name]
+	if (plan.Missed(last, u, recorded) || booting && u.Restarts > 0 && u.InvocationID != "" && !recorded) && h.miss(u.Name, settled) {
 		return nil, nil, nil
 	}
 	if u.Active == "deactivating" && u.JobID != 0 {
@@ -174,10 +176,7 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 	}
 	if change.Begin != nil {
 		change.Begin.Service, change.Begin.Action = ref.ID, h.action(ref)
-		begin = &units.Record{Job: change.Begin, Origin: units.OriginSystemd}
-		if h.booting[u.Name] || h.booting[ref.ID.Unit()] {
-			begin.Origin = units.OriginBoot
-		}
+		begin = &units.Record{Job: change.Begin, Origin: h.origin(u.Name, ref, time.Time{})}
 		if ref.Run != 0 {
 			continueRun(change.Begin, *last)
 		}
@@ -382,7 +381,7 @@ func (h *history) setBooting(names []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range names {
-		h.booting[name] = true
+		h.booting[name] = h.now()
 	}
 }
 
@@ -398,7 +397,8 @@ func (h *history) notBooting(unit string) {
 func (h *history) isBooting(unit string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.booting[unit]
+	_, booting := h.booting[unit]
+	return booting
 }
 
 // anyBooting says so of any unit.

@@ -91,6 +91,9 @@ func (s *Supervisor) setMark(ctx context.Context, at time.Time) {
 func (s *Supervisor) settle(ctx context.Context, f filling) {
 	var err error
 	f.acts, err = s.past(ctx, s.since(ctx, f.live))
+	if ctx.Err() != nil {
+		return // the next daemon does it
+	}
 	lost := s.history.fill(ctx, f)
 	if err != nil && !errors.Is(err, errNoPast) {
 		s.report(units.Event{

@@ -237,66 +237,6 @@ func TestWhatTheJournalDoesNotTellIsLost(t *testing.T) {
 	}
 }
 
-// After a boot of the machine nothing waits for the journal, which may be long;
-// how it ended before is in the history all the same, once the daemon is ready.
-func TestNoStartWaitsForTheJournal(t *testing.T) {
-	const unit = "hero-core-a.service"
-	for _, c := range []struct {
-		name      string
-		meanwhile func(*world)
-		want      []string
-	}{
-		{"it runs", func(*world) {}, []string{"main failed signal attempt 1 run 1", "main running  attempt 1 run 2"}},
-		{"it fails while the journal is read", func(w *world) { w.pid1.Crash(unit, "exit-code") }, []string{"main failed signal attempt 1 run 1", "main failed exit-code attempt 1 run 2"}},
-		{"nothing tells how it ended", func(w *world) { w.pid1.Forget() }, []string{"main lost  attempt 1 run 1", "main running  attempt 1 run 2"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
-			d := w.boot()
-			d.define(def("a", "/bin/a", "status", "start"))
-			if _, err := d.Start(t.Context(), units.ID{Context: "core", Name: "a"}); err != nil {
-				t.Fatal(err)
-			}
-			d.await("a", units.StateRunning)
-			w.wantJobs("a", "main running  attempt 1 run 1")
-			d.kill()
-			m := w.elsewhere()
-			w.pid1.Crash(unit, "signal")
-			if err := m.ResetFailed(t.Context(), unit); err != nil { // nothing is left of it
-				t.Fatal(err)
-			}
-			var read sync.Once
-			w.past = pastOf(func(ctx context.Context, since time.Time, wanted func(string) bool) ([]units.Entry, error) {
-				read.Do(func() {
-					u, err := m.Unit(ctx, unit)
-					if err == nil && u.Active != "active" && u.JobID == 0 {
-						t.Errorf("the journal is read while the unit is %+v", u)
-						return
-					}
-					for ; err == nil && u.Active != "active"; time.Sleep(time.Millisecond) {
-						u, err = m.Unit(ctx, unit)
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					c.meanwhile(w)
-				})
-				return w.pid1.Entries(ctx, since, wanted)
-			})
-			d = w.boot()
-			read.Do(func() { t.Error("nobody has read the journal by now") })
-			w.wantJobs("a", c.want...)
-			if all, err := d.Jobs(t.Context(), units.JobFilter{}); err != nil || len(all) != 2 || all[0].Ended.After(all[1].Created) {
-				t.Errorf("the later one begins before the earlier one ends: %+v, error %v", all, err)
-			}
-			if booted, err := d.Jobs(t.Context(), units.JobFilter{Origin: units.OriginBoot}); err != nil || len(booted) != 1 {
-				t.Errorf("of the boot are %+v, error %v", booted, err)
-			}
-		})
-	}
-}
-
 // A service that systemd restarts faster than the daemon looks has all of its
 // attempts in the history.
 func TestNothingIsMissedWhileTheDaemonRuns(t *testing.T) {
