@@ -164,8 +164,13 @@ func TestStartOfWhatNeverAnswers(t *testing.T) {
 			t.Errorf("start of %s exits with %d: %s", name, r.Exit, r.Stderr)
 		}
 	}
-	if result, said := g.prop("hero-core-mute.service", "Result"), g.said("hero-core-mute.service"); result != "exit-code" || !strings.HasPrefix(said, why) {
+	result, said := g.prop("hero-core-mute.service", "Result"), g.said("hero-core-mute.service")
+	if result != "exit-code" || !strings.HasPrefix(said, why) {
 		t.Errorf("the unit's result is %s, and it says %q", result, said)
+	}
+	after, _, _ := strings.Cut(strings.TrimPrefix(said, why), " and ")
+	if waited, err := time.ParseDuration(after); err != nil || waited < 500*time.Millisecond {
+		t.Errorf("it gave up before its time: %q", said)
 	}
 	journal := g.sh("journalctl --sync; journalctl -b -u hero-core-mute -p err -o cat %s", proberEntry)
 	if lines := strings.Split(journal, "\n"); len(lines) != 2 || !strings.HasPrefix(lines[0], why) {

@@ -137,9 +137,15 @@ func Lose(j units.Job, now time.Time) units.Job {
 // Missed says that the unit has been through more than the history has seen:
 // the activation that it follows is not the unit's any more, or systemd has
 // restarted the unit more often than there are attempts, or as often, where
-// the last attempt has not even begun. It may say so of one that was not, as
-// the count is one ahead at times; looking costs little.
-func Missed(last *units.Job, u units.Unit, recorded bool) bool {
+// the last attempt has not even begun. booting says that the boot started the unit,
+// and that nothing of it was seen since: its first activation is no restart. It may
+// say so of one that was not, as the count is one ahead at times; looking costs
+// little.
+func Missed(last *units.Job, u units.Unit, recorded, booting bool) bool {
+	began := !recorded && u.InvocationID != "" && u.Loaded()
+	if booting && began && u.Restarts > 0 {
+		return true
+	}
 	if last == nil || last.InvocationID == u.InvocationID {
 		return false
 	}
@@ -147,7 +153,6 @@ func Missed(last *units.Job, u units.Unit, recorded bool) bool {
 	if live && last.InvocationID != "" {
 		return true
 	}
-	began := !recorded && u.InvocationID != "" && u.Loaded()
 	if live {
 		return began && int(u.Restarts) >= last.Attempt
 	}

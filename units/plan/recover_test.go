@@ -157,26 +157,30 @@ func TestMissed(t *testing.T) {
 		unit     units.Unit
 		recorded bool
 		want     bool
+		booting  bool // what it is of a unit that the boot has started
 	}{
-		{"no history", nil, unit("active", "a", 3), false, false},
-		{"the same activation", job("running", "a", 1), unit("active", "a", 0), false, false},
-		{"the end was missed", job("running", "a", 1), unit("active", "b", 0), false, true},
-		{"the end was missed, and the unit is gone", job("running", "a", 1), units.Unit{Load: "not-found", Active: "inactive"}, false, true},
-		{"a start that was asked for", job("pending", "", 1), unit("active", "a", 0), false, false},
-		{"a start that was asked for, restarted since", job("pending", "", 1), unit("active", "a", 1), false, true},
-		{"a start that was asked for, of one whose last activation is known", job("pending", "", 1), unit("failed", "a", 1), true, false},
-		{"a start that was refused", job("failed", "", 1), unit("active", "a", 1), false, false},
-		{"a new start", job("failed", "a", 1), unit("active", "b", 0), false, false},
-		{"the next attempt", job("failed", "a", 1), unit("active", "b", 1), false, false},
-		{"the attempt after the next", job("failed", "a", 1), unit("active", "b", 2), false, true},
-		{"the next attempt has failed, and may be counted on", job("failed", "a", 1), unit("failed", "b", 2), false, true},
-		{"one that is known", job("failed", "a", 1), unit("failed", "b", 7), true, false},
-		{"a count that was reset", job("failed", "a", 5), unit("active", "b", 1), false, false},
-		{"an earlier activation was ended and is gone", job("failed", "a", 1), units.Unit{Load: "not-found", Active: "inactive"}, false, false},
+		{"no history", nil, unit("active", "a", 3), false, false, true},
+		{"the same activation", job("running", "a", 1), unit("active", "a", 0), false, false, false},
+		{"the end was missed", job("running", "a", 1), unit("active", "b", 0), false, true, true},
+		{"the end was missed, and the unit is gone", job("running", "a", 1), units.Unit{Load: "not-found", Active: "inactive"}, false, true, true},
+		{"a start that was asked for", job("pending", "", 1), unit("active", "a", 0), false, false, false},
+		{"a start that was asked for, restarted since", job("pending", "", 1), unit("active", "a", 1), false, true, true},
+		{"a start that was asked for, of one whose last activation is known", job("pending", "", 1), unit("failed", "a", 1), true, false, false},
+		{"a start that was refused", job("failed", "", 1), unit("active", "a", 1), false, false, true},
+		{"a new start", job("failed", "a", 1), unit("active", "b", 0), false, false, false},
+		{"the next attempt", job("failed", "a", 1), unit("active", "b", 1), false, false, true},
+		{"the attempt after the next", job("failed", "a", 1), unit("active", "b", 2), false, true, true},
+		{"the next attempt has failed, and may be counted on", job("failed", "a", 1), unit("failed", "b", 2), false, true, true},
+		{"one that is known", job("failed", "a", 1), unit("failed", "b", 7), true, false, false},
+		{"a count that was reset", job("failed", "a", 5), unit("active", "b", 1), false, false, true},
+		{"an earlier activation was ended and is gone", job("failed", "a", 1), units.Unit{Load: "not-found", Active: "inactive"}, false, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := Missed(c.last, c.unit, c.recorded); got != c.want {
+			if got := Missed(c.last, c.unit, c.recorded, false); got != c.want {
 				t.Errorf("missed: %v, want %v", got, c.want)
+			}
+			if got := Missed(c.last, c.unit, c.recorded, true); got != c.booting {
+				t.Errorf("missed of what the boot has started: %v, want %v", got, c.booting)
 			}
 		})
 	}

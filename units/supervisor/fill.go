@@ -149,17 +149,6 @@ func (h *history) fresh(ctx context.Context, f filling, known map[string]*units.
 	return begins, lost
 }
 
-// origin is that of what nobody has asked hero_proc for, and of what began just now
-// if begun is zero. mu is held.
-func (h *history) origin(unit string, ref units.UnitRef, begun time.Time) units.Origin {
-	for _, name := range []string{unit, ref.ID.Unit()} {
-		if since, ok := h.booting[name]; ok && (begun.IsZero() || !begun.Before(since)) {
-			return units.OriginBoot
-		}
-	}
-	return units.OriginSystemd
-}
-
 // unrecorded are the activations without a job, that have ended: those that
 // the units have now are observed, and those that came after them are for the
 // next look, which has what they are attempts after. mu is held.

@@ -162,9 +162,8 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 			}
 		}
 	}
-	// What the boot starts is not restarted before it has begun.
 	_, booting := h.booting[u.Name]
-	if (plan.Missed(last, u, recorded) || booting && u.Restarts > 0 && u.InvocationID != "" && !recorded) && h.miss(u.Name, settled) {
+	if plan.Missed(last, u, recorded, booting) && h.miss(u.Name, settled) {
 		return nil, nil, nil
 	}
 	if u.Active == "deactivating" && u.JobID != 0 {
@@ -189,6 +188,17 @@ func (h *history) observeOne(ctx context.Context, u units.Unit, settled bool) (c
 		delete(h.stopping, u.Name)
 	}
 	return changes, begin, nil
+}
+
+// origin is that of what nobody has asked hero_proc for, and of what began just now
+// if begun is zero. mu is held.
+func (h *history) origin(unit string, ref units.UnitRef, begun time.Time) units.Origin {
+	for _, name := range []string{unit, ref.ID.Unit()} {
+		if since, ok := h.booting[name]; ok && (begun.IsZero() || !begun.Before(since)) {
+			return units.OriginBoot
+		}
+	}
+	return units.OriginSystemd
 }
 
 // action is the name of the action that a unit is of: the primary one's is not
