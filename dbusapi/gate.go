@@ -34,7 +34,7 @@ type gate struct {
 	users    int
 	byUser   map[uint32]int
 	bySender map[string]int
-	inside   sync.WaitGroup
+	expected sync.WaitGroup
 }
 
 func newGate() *gate { return &gate{byUser: map[uint32]int{}, bySender: map[string]int{}} }
@@ -62,7 +62,6 @@ func (g *gate) enter(sender string) (*visit, error) {
 	}
 	g.all++
 	g.bySender[sender]++
-	g.inside.Add(1)
 	return &visit{gate: g, sender: sender}, nil
 }
 
@@ -120,7 +119,6 @@ func (v *visit) leave() {
 			g.users--
 		}
 	}
-	g.inside.Done()
 }
 
 // forget counts one down, and keeps no zero.
@@ -141,14 +139,28 @@ func errCrowded() error {
 	return units.Errorf(units.CodeLimitsExceeded, "hero_proc has too many calls in flight; try again later")
 }
 
-// close refuses all further calls. The channel closes when the last one has left.
+// expect keeps the gate from being done with closing until an answer is written.
+// That is later than its call leaves, or else who has many in flight would be
+// refused the next one that it sends when it has the answer.
+func (g *gate) expect() (written func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return func() {}
+	}
+	g.expected.Add(1)
+	return g.expected.Done
+}
+
+// close refuses all further calls. The channel closes when the last answer that
+// was expected is written.
 func (g *gate) close() <-chan struct{} {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
 	empty := make(chan struct{})
 	go func() {
-		g.inside.Wait()
+		g.expected.Wait()
 		close(empty)
 	}()
 	return empty

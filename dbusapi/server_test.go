@@ -201,7 +201,7 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	bus, c := privatebus.Start(t), apitest.NewController()
 	waiting := make(chan struct{}, 1)
 	server := dbusapi.New(dbusapi.Options{
-		Controller: &watched{c, waiting, make(chan error, 1)},
+		Controller: &watched{c, waiting, make(chan error, 30)},
 		Dial: func(_ context.Context, o ...dbus.ConnOption) (*dbus.Conn, error) {
 			return bus.Dial(testContext(t), o...)
 		},
@@ -217,11 +217,17 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	if _, err := c.Start(ctx, web); err != nil {
 		t.Fatal(err)
 	}
-	call := bus.Conn().Object(wire.BusName, wire.JobPath(1)).Go("Wait", 0, nil, uint64(0))
-	receive(t, waiting)
+	// Many, so that the last answers would be under way when all have left.
+	var calls []*dbus.Call
+	for range 30 {
+		calls = append(calls, bus.Conn().Object(wire.BusName, wire.JobPath(1)).Go("Wait", 0, nil, uint64(0)))
+		receive(t, waiting)
+	}
 	stop()
-	if got, want := errorName(receive(t, call.Done).Err), units.CodeCanceled.Info().DBus; got != want {
-		t.Errorf("error is %q; want %q", got, want)
+	for _, call := range calls {
+		if got, want := errorName(receive(t, call.Done).Err), units.CodeCanceled.Info().DBus; got != want {
+			t.Errorf("error is %q; want %q", got, want)
+		}
 	}
 	if err := receive(t, done); err != nil {
 		t.Errorf("the server ended with %v", err)

@@ -147,17 +147,36 @@ func (t target) DecodeArguments(conn *dbus.Conn, sender string, msg *dbus.Messag
 	return []any{message{msg, conn, sender}}, nil
 }
 
-// Call answers a call.
+// Call answers a call, and has written the answer when it returns: what godbus
+// would write afterwards could come too late for a connection that is closed
+// once all calls are answered.
 func (t target) Call(args ...any) ([]any, error) {
 	msg := args[0].(message)
+	defer t.session.gate.expect()()
 	out, err := t.session.answer(t, msg)
-	if err == nil {
-		return out, nil
+	msg.reply(out, err)
+	return nil, nil
+}
+
+// reply writes the answer to the call, or the error.
+func (m message) reply(out []any, err error) {
+	if m.Flags&dbus.FlagNoReplyExpected != 0 {
+		return
 	}
-	if msg.Flags&dbus.FlagNoReplyExpected != 0 {
-		return nil, nil // godbus would send the error all the same
+	m.Flags |= dbus.FlagNoReplyExpected // of godbus
+	reply := &dbus.Message{Type: dbus.TypeMethodReply, Body: out, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldDestination: dbus.MakeVariant(m.sender),
+		dbus.FieldReplySerial: dbus.MakeVariant(m.Serial()),
+	}}
+	if err != nil {
+		told := wire.ToError(err)
+		reply.Type, reply.Body = dbus.TypeError, told.Body
+		reply.Headers[dbus.FieldErrorName] = dbus.MakeVariant(told.Name)
 	}
-	return nil, wire.ToError(err)
+	if len(reply.Body) > 0 {
+		reply.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(reply.Body...))
+	}
+	m.conn.Send(reply, nil)
 }
 
 func (s *session) answer(t target, msg message) (out []any, err error) {
