@@ -11,7 +11,6 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/authz"
 	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -43,31 +42,40 @@ type session struct {
 	senders map[string]*presence
 }
 
-// presence is a sender with calls that end when it leaves the bus.
+// presence is a sender that is on the bus, with calls in flight or a known user.
 type presence struct {
-	ctx    context.Context
+	ctx    context.Context // ends when it leaves
 	gone   context.CancelFunc
 	inside int
+	uid    uint32
+	known  bool // uid is: it stays the same, and a unique name is given once
 }
 
-// attend is a context that ends when sender leaves the bus.
-func (s *session) attend(sender string) (ctx context.Context, done func()) {
+// attend is the sender's presence, until done.
+func (s *session) attend(sender string) (p *presence, done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.senders[sender]
+	p = s.senders[sender]
 	if p == nil {
 		p = &presence{}
 		p.ctx, p.gone = context.WithCancel(s.live)
 		s.senders[sender] = p
 	}
 	p.inside++
-	return p.ctx, func() {
+	return p, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if p.inside--; p.inside == 0 {
-			p.gone()
-			delete(s.senders, sender)
+		if p.inside--; p.inside == 0 && !p.known && s.senders[sender] == p {
+			s.forget(sender)
 		}
+	}
+}
+
+// forget is called with mu held.
+func (s *session) forget(sender string) {
+	if p := s.senders[sender]; p != nil {
+		p.gone()
+		delete(s.senders, sender)
 	}
 }
 
@@ -83,9 +91,7 @@ func (s *session) DeliverSignal(iface, member string, signal *dbus.Signal) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.senders[name]; p != nil {
-		p.gone()
-	}
+	s.forget(name)
 }
 
 // LookupObject and the lookups after it find everything: what there is, and
@@ -215,13 +221,8 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	if err := visit.carry(int(msg.size())); err != nil {
 		return nil, err
 	}
-	caller := s.ctx // ends when it makes no sense to go on for the caller's sake
-	if m.waits || m.access != authz.Read {
-		attended, done := s.attend(msg.sender)
-		defer done()
-		caller = attended
-	}
-	// Who has left before this is found out here.
+	caller, done := s.attend(msg.sender)
+	defer done()
 	uid, err := s.whoCalls(caller, msg)
 	if err != nil {
 		return nil, err
@@ -231,13 +232,13 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 	}
 	<-s.beginning.Done()
 	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, files: files, msg: msg, polkit: s.polkit, log: log}
-	if err := c.authorise(caller, m); err != nil {
+	if err := c.authorise(caller.ctx, m); err != nil {
 		return nil, err
 	}
 	// A change goes on when the caller leaves.
 	parent, timeout := s.ctx, callTimeout
 	if m.waits {
-		parent, timeout = caller, waitTimeout
+		parent, timeout = caller.ctx, waitTimeout
 	}
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
@@ -253,14 +254,24 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 }
 
 // whoCalls is the user whose connection the call came from. That it can't be
-// told is no refusal of that user: to try again makes sense.
-func (s *session) whoCalls(ctx context.Context, msg message) (uint32, error) {
-	ctx, cancel := context.WithTimeout(ctx, uidTimeout)
+// told is no refusal of that user: to try again makes sense. The bus is asked
+// at the first call of a sender; who has left before that is found out here.
+func (s *session) whoCalls(caller *presence, msg message) (uint32, error) {
+	s.mu.Lock()
+	uid, known := caller.uid, caller.known
+	s.mu.Unlock()
+	if known {
+		return uid, nil
+	}
+	ctx, cancel := context.WithTimeout(caller.ctx, uidTimeout)
 	defer cancel()
 	uid, err := s.UID(ctx, msg.conn, msg.sender)
 	var refused dbus.Error
 	switch {
 	case err == nil:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		caller.uid, caller.known = uid, true
 		return uid, nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return 0, units.Errorf(units.CodeTimeout, "the bus has not told within %v who calls: %w", uidTimeout, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 
-	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -39,7 +38,7 @@ func (s *session) identify(ctx context.Context, listed []units.Unit) error {
 		if !u.Loaded() {
 			continue
 		}
-		object := s.conn.Object(systemdName, unitsPath+"/"+dbus.ObjectPath(sddbus.PathBusEscape(u.Name)))
+		object := s.conn.Object(systemdName, unitPath(u.Name))
 		ask := func(iface, name string, store func(*dbus.Call) error) {
 			for len(waiting) >= underWay {
 				if err := take(); failed == nil {

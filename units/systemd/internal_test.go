@@ -169,7 +169,7 @@ func TestExit(t *testing.T) {
 		{"that was before", "success", 0, 243, 1, 0},
 	} {
 		pre := []any{"/p", []string{"/p"}, false, uint64(1), uint64(1), uint64(1), uint64(1), uint32(1), int32(1), c.pre}
-		code, status := exit(map[string]any{"Result": c.result, "ExecMainCode": int32(1), "ExecMainStatus": c.main, "ExecStartPre": [][]any{pre}})
+		code, status := exit(variants("Result", c.result, "ExecMainCode", int32(1), "ExecMainStatus", c.main, "ExecStartPre", [][]any{pre}))
 		if code != c.code || status != c.status {
 			t.Errorf("%s: it is %d, %d; want %d, %d", c.name, code, status, c.code, c.status)
 		}
@@ -195,7 +195,7 @@ func TestBegun(t *testing.T) {
 		{"its preparation has not begun", 0, [][]any{pre(0)}, 0},
 		{"another systemd tells less", 5, [][]any{{"/p"}}, 5},
 	} {
-		got, want := begun(map[string]any{"ExecMainStartTimestamp": c.main, "ExecStartPre": c.pre}), time.Time{}
+		got, want := begun(variants("ExecMainStartTimestamp", c.main, "ExecStartPre", c.pre)), time.Time{}
 		if c.want != 0 {
 			want = time.UnixMicro(c.want)
 		}
@@ -203,4 +203,17 @@ func TestBegun(t *testing.T) {
 			t.Errorf("%s: it began at %v, want %v", c.name, got, want)
 		}
 	}
+}
+
+// variants are properties: names and values in turns.
+func variants(all ...any) map[string]dbus.Variant {
+	p := map[string]dbus.Variant{}
+	for i := 0; i < len(all); i += 2 {
+		signature := dbus.SignatureOf(all[i+1])
+		if all[i] == "ExecStartPre" {
+			signature = dbus.ParseSignatureMust("a(sasbttttuii)")
+		}
+		p[all[i].(string)] = dbus.MakeVariantWithSignature(all[i+1], signature)
+	}
+	return p
 }

@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -87,7 +88,7 @@ func (m *Manager) StatusText(ctx context.Context, name string) (string, error) {
 }
 
 // properties are all of a unit's, nil when systemd does not have it.
-func (m *Manager) properties(ctx context.Context, name string) (properties map[string]any, err error) {
+func (m *Manager) properties(ctx context.Context, name string) (properties map[string]dbus.Variant, err error) {
 	err = m.call(ctx, "read "+name, func(ctx context.Context, s *session) error {
 		// Reading the properties of a unit that isn't there makes systemd
 		// load it, with a signal UnitRemoved, which would make us read it
@@ -101,8 +102,7 @@ func (m *Manager) properties(ctx context.Context, name string) (properties map[s
 				return err
 			}
 		}
-		// "" is all interfaces: one answer of one moment.
-		properties, err = s.sd.GetAllPropertiesContext(ctx, name)
+		properties, err = s.all(ctx, name)
 		if pinned && word(properties, "LoadState") == "not-found" {
 			s.pins.set(name, false)
 		}
@@ -111,9 +111,27 @@ func (m *Manager) properties(ctx context.Context, name string) (properties map[s
 	return properties, err
 }
 
+// all are all properties of a unit. They are taken as they have come: Store, and
+// go-systemd after it, would make another map of each of the three hundred.
+func (s *session) all(ctx context.Context, name string) (properties map[string]dbus.Variant, err error) {
+	const getAll = "org.freedesktop.DBus.Properties.GetAll"
+	// "" is all interfaces: one answer of one moment.
+	call := s.conn.Object(systemdName, unitPath(name)).CallWithContext(ctx, getAll, dbus.FlagNoAutoStart, "")
+	if call.Err != nil {
+		return nil, call.Err
+	}
+	if len(call.Body) == 1 {
+		properties, _ = call.Body[0].(map[string]dbus.Variant)
+	}
+	if properties == nil {
+		return nil, fmt.Errorf("systemd answered %q to %s; want a{sv}", dbus.SignatureOf(call.Body...), getAll)
+	}
+	return properties, nil
+}
+
 // unitOf makes a unit of its properties: org.freedesktop.systemd1(5), Unit
 // and Service.
-func unitOf(name string, p map[string]any) units.Unit {
+func unitOf(name string, p map[string]dbus.Variant) units.Unit {
 	code, status := exit(p)
 	return units.Unit{
 		Name:         name,
@@ -145,7 +163,7 @@ const setupFailed = 200
 
 // exit is how the main process has ended. Where systemd could not so much as
 // execute what prepares it, there is none, and the reason is the same.
-func exit(p map[string]any) (code, status int32) {
+func exit(p map[string]dbus.Variant) (code, status int32) {
 	code, status = get[int32](p, "ExecMainCode"), get[int32](p, "ExecMainStatus")
 	if get[string](p, "Result") != "exit-code" || status != 0 {
 		return code, status
@@ -161,7 +179,7 @@ func exit(p map[string]any) (code, status int32) {
 
 // begun is when the main process was executed, or what prepares it, which comes
 // first and may be all that ever is.
-func begun(p map[string]any) time.Time {
+func begun(p map[string]dbus.Variant) time.Time {
 	for _, command := range preparations(p) {
 		if µs, _ := command[3].(uint64); µs != 0 {
 			return time.UnixMicro(int64(µs))
@@ -173,13 +191,13 @@ func begun(p map[string]any) time.Time {
 // preparations are the commands of ExecStartPre=, a(sasbttttuii): path, argv,
 // whether a failure is ignored, start and exit by CLOCK_REALTIME and
 // CLOCK_MONOTONIC each, PID, code, status.
-func preparations(p map[string]any) [][]any {
+func preparations(p map[string]dbus.Variant) [][]any {
 	return slices.DeleteFunc(get[[][]any](p, "ExecStartPre"), func(command []any) bool { return len(command) != 10 })
 }
 
 // count reads what systemd may mark as "not set", or may not know at all.
-func count(p map[string]any, name string) units.Count {
-	n, ok := p[name].(uint64)
+func count(p map[string]dbus.Variant, name string) units.Count {
+	n, ok := p[name].Value().(uint64)
 	if !ok || n == math.MaxUint64 {
 		return units.Count{}
 	}
@@ -187,17 +205,17 @@ func count(p map[string]any, name string) units.Count {
 }
 
 // get is zero for a property that this systemd lacks.
-func get[T any](p map[string]any, name string) T {
-	v, _ := p[name].(T)
+func get[T any](p map[string]dbus.Variant, name string) T {
+	v, _ := p[name].Value().(T)
 	return v
 }
 
 // word is a property that is text, as a string of its own: those that godbus
 // makes keep all of the message that they came with.
-func word(p map[string]any, name string) string { return strings.Clone(get[string](p, name)) }
+func word(p map[string]dbus.Variant, name string) string { return strings.Clone(get[string](p, name)) }
 
 // number is zero for a value that systemd marks as "not set".
-func number(p map[string]any, name string) uint64 {
+func number(p map[string]dbus.Variant, name string) uint64 {
 	if n := get[uint64](p, name); n != math.MaxUint64 {
 		return n
 	}
@@ -205,7 +223,7 @@ func number(p map[string]any, name string) uint64 {
 }
 
 // timestamp reads microseconds of CLOCK_REALTIME, where zero is never.
-func timestamp(p map[string]any, name string) time.Time {
+func timestamp(p map[string]dbus.Variant, name string) time.Time {
 	if µs := number(p, name); µs != 0 {
 		return time.UnixMicro(int64(µs))
 	}
@@ -213,7 +231,7 @@ func timestamp(p map[string]any, name string) time.Time {
 }
 
 // jobID reads the property Job, (uo).
-func jobID(p map[string]any) uint32 {
+func jobID(p map[string]dbus.Variant) uint32 {
 	job := get[[]any](p, "Job")
 	if len(job) == 0 {
 		return 0

@@ -95,7 +95,7 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	if err := s.property(ctx, "UserspaceTimestamp").Store(&booted); err != nil {
 		return nil, err
 	}
-	s.booted = timestamp(map[string]any{"": booted.Value()}, "")
+	s.booted = timestamp(map[string]dbus.Variant{"": booted}, "")
 	go s.listen(signals)
 	return s, nil
 }
@@ -250,6 +250,11 @@ func (s *session) replaced(owner string) {
 		return
 	}
 	s.changes.hold(false)
+}
+
+// unitPath is the object path of a unit.
+func unitPath(name string) dbus.ObjectPath {
+	return unitsPath + "/" + dbus.ObjectPath(sddbus.PathBusEscape(name))
 }
 
 // unitName is the unit of an object path. systemd escapes what is not a

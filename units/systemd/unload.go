@@ -96,7 +96,7 @@ func (s *session) loaded(ctx context.Context, names []string) ([]sddbus.UnitStat
 
 // removeFile removes the definition of a transient unit, and no other's.
 func (s *session) removeFile(ctx context.Context, name string) error {
-	properties, err := s.sd.GetUnitPropertiesContext(ctx, name)
+	properties, err := s.all(ctx, name)
 	if err != nil {
 		return err
 	}
