@@ -147,11 +147,11 @@ type guard struct {
 	taken  *Files    // those that somebody wants; nil for nobody
 
 	sendMu  sync.Mutex
-	sending map[uint32][]int // by the serial of a message that is being sent
+	sending map[uint32]encodedMessage // by the serial of a message that is being sent; nil after Close
 }
 
 func newGuard(pipe io.ReadWriteCloser, longest int64) *guard {
-	return &guard{ReadWriteCloser: pipe, in: bufio.NewReader(pipe), longest: longest, sending: map[uint32][]int{}}
+	return &guard{ReadWriteCloser: pipe, in: bufio.NewReader(pipe), longest: longest, sending: map[uint32]encodedMessage{}}
 }
 
 // Close closes the descriptors that came and that nobody has taken, too.
@@ -161,15 +161,21 @@ func (g *guard) Close() error {
 		g.files.release()
 	}
 	g.taken.drop(g)
+	g.sendMu.Lock()
+	defer g.sendMu.Unlock()
+	g.sending = nil
 	return err
 }
+
+// errTooLong is of a type that makes godbus tell it to the caller.
+const errTooLong = dbus.InvalidMessageError("longer than the bus takes")
 
 // Write looks for the end of the authentication. godbus sends the line by
 // itself, and reads again only after it; so it does each message. The error
 // for one that is too long is of a type that makes an error of a reply.
 func (g *guard) Write(p []byte) (int, error) {
 	if len(p) > MaxMessage {
-		return 0, dbus.InvalidMessageError("longer than the bus takes")
+		return 0, errTooLong
 	}
 	if bytes.Equal(p, []byte("BEGIN\r\n")) {
 		if g.files != nil {

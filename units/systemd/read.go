@@ -38,21 +38,48 @@ func (m *Manager) UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error
 	return m.list(ctx, nil, id.Unit(), id.ActionUnit("*"))
 }
 
-func (m *Manager) list(ctx context.Context, states []string, patterns ...string) ([]units.Unit, error) {
-	var list []units.Unit
-	err := m.call(ctx, "list units", func(ctx context.Context, s *session) error {
-		statuses, err := s.sd.ListUnitsByPatternsContext(ctx, append([]string{}, states...), patterns)
-		for _, u := range statuses {
-			if _, ok := units.ParseUnit(u.Name); ok {
-				list = append(list, units.Unit{
-					Name: strings.Clone(u.Name), Load: strings.Clone(u.LoadState), Active: strings.Clone(u.ActiveState), Sub: strings.Clone(u.SubState), JobID: u.JobId,
-				})
-			}
-		}
+func (m *Manager) list(ctx context.Context, states []string, patterns ...string) (list []units.Unit, err error) {
+	err = m.call(ctx, "list units", func(ctx context.Context, s *session) error {
+		list, err = s.list(ctx, states, patterns)
 		return err
+	})
+	list = slices.DeleteFunc(list, func(u units.Unit) bool {
+		_, ours := units.ParseUnit(u.Name)
+		return !ours
 	})
 	slices.SortFunc(list, func(a, b units.Unit) int { return strings.Compare(a.Name, b.Name) })
 	return list, err
+}
+
+// list takes the rows as they have come, see all: ListUnitsByPatterns,
+// org.freedesktop.systemd1(5), a(ssssssouso), which are name, description, load,
+// active and sub state, followed unit, path, and its job's number, type and path.
+func (s *session) list(ctx context.Context, states, patterns []string) ([]units.Unit, error) {
+	call := s.call(ctx, "ListUnitsByPatterns", append([]string{}, states...), patterns)
+	if call.Err != nil {
+		return nil, call.Err
+	}
+	var rows [][]any
+	if len(call.Body) == 1 {
+		rows, _ = call.Body[0].([][]any)
+	}
+	if rows == nil {
+		return nil, fmt.Errorf("systemd lists units as %T; want rows", call.Body)
+	}
+	list := make([]units.Unit, len(rows))
+	for i, row := range rows {
+		text := func(i int) string { return strings.Clone(at[string](row, i)) } // see word
+		list[i] = units.Unit{Name: text(0), Load: text(2), Active: text(3), Sub: text(4), JobID: at[uint32](row, 7)}
+	}
+	return list, nil
+}
+
+// at is zero where a row is shorter, or has something else there.
+func at[T any](row []any, i int) (v T) {
+	if i < len(row) {
+		v, _ = row[i].(T)
+	}
+	return v
 }
 
 // FileState is that of the unit's file on disk (masked, static, …), or "" when
@@ -232,12 +259,7 @@ func timestamp(p map[string]dbus.Variant, name string) time.Time {
 
 // jobID reads the property Job, (uo).
 func jobID(p map[string]dbus.Variant) uint32 {
-	job := get[[]any](p, "Job")
-	if len(job) == 0 {
-		return 0
-	}
-	id, _ := job[0].(uint32)
-	return id
+	return at[uint32](get[[]any](p, "Job"), 0)
 }
 
 // majorVersion reads the Manager's Version: "252.39-1~deb12u2", "257~rc1",

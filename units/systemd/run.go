@@ -35,7 +35,7 @@ func (m *Manager) forget(ctx context.Context, unit string) {
 	err := m.call(ctx, "forget "+unit, func(ctx context.Context, s *session) error {
 		if there, err := s.loaded(ctx, []string{unit}); err != nil || len(there) == 0 {
 			return err
-		} else if there[0].ActiveState == "activating" || there[0].JobId != 0 {
+		} else if there[0].Active == "activating" || there[0].JobID != 0 {
 			if _, err := s.stop(ctx, unit, "replace"); err != nil {
 				return err
 			}

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
-
-	sddbus "github.com/coreos/go-systemd/v22/dbus"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -69,10 +68,10 @@ func (s *session) unload(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-func allDown(us []sddbus.UnitStatus) error {
+func allDown(us []units.Unit) error {
 	for _, u := range us {
-		if u.ActiveState != "inactive" && u.ActiveState != "failed" || u.JobId != 0 {
-			return units.Errorf(units.CodeInUse, "cannot unload %s: it is %s", u.Name, u.ActiveState).
+		if u.Active != "inactive" && u.Active != "failed" || u.JobID != 0 {
+			return units.Errorf(units.CodeInUse, "cannot unload %s: it is %s", u.Name, u.Active).
 				WithRemedy("systemctl stop " + u.Name)
 		}
 	}
@@ -80,18 +79,12 @@ func allDown(us []sddbus.UnitStatus) error {
 }
 
 // loaded lists those of the units that have a definition.
-func (s *session) loaded(ctx context.Context, names []string) ([]sddbus.UnitStatus, error) {
+func (s *session) loaded(ctx context.Context, names []string) ([]units.Unit, error) {
 	if len(names) == 0 {
 		return nil, nil // systemd takes that for all
 	}
-	list, err := s.sd.ListUnitsByPatternsContext(ctx, []string{}, names)
-	var loaded []sddbus.UnitStatus
-	for _, u := range list {
-		if u.LoadState != "not-found" {
-			loaded = append(loaded, u)
-		}
-	}
-	return loaded, err
+	list, err := s.list(ctx, nil, names)
+	return slices.DeleteFunc(list, func(u units.Unit) bool { return !u.Loaded() }), err
 }
 
 // removeFile removes the definition of a transient unit, and no other's.

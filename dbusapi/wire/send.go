@@ -9,9 +9,11 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// maxSending bounds the messages whose descriptors are noted and that never
-// got as far as the socket: they could not be encoded.
-const maxSending = 64
+// encodedMessage is one that godbus is about to send.
+type encodedMessage struct {
+	message []byte
+	fds     []int
+}
 
 // negotiate asks the bus to pass file descriptors: D-Bus specification,
 // "Authentication Protocol". It comes between godbus's last line and BEGIN,
@@ -25,27 +27,36 @@ func (g *guard) negotiate() error {
 	return err
 }
 
-// outgoing looks at a message before godbus sends it. godbus passes file
-// descriptors over connections of its own making only, so they are taken out
-// of a call here, and go along with it when it is written.
+// outgoing encodes a message before godbus sends it, and leaves a message without
+// a body, in whose place the other one is written. godbus would encode it twice,
+// the first time to count file descriptors. It passes these over connections of
+// its own making only, so they are taken out of a call here, and go along with it.
 func (g *guard) outgoing(msg *dbus.Message) {
-	if msg.Type != dbus.TypeMethodCall || !g.passes {
+	if len(msg.Body) == 0 {
 		return
 	}
 	var fds []int
-	for i, v := range msg.Body {
-		msg.Body[i] = indexed(reflect.ValueOf(v), &fds).Interface()
+	if msg.Type == dbus.TypeMethodCall && g.passes {
+		for i, v := range msg.Body {
+			msg.Body[i] = indexed(reflect.ValueOf(v), &fds).Interface()
+		}
 	}
-	if len(fds) == 0 {
-		return
+	if len(fds) > 0 {
+		msg.Headers[dbus.FieldUnixFDs] = dbus.MakeVariant(uint32(len(fds)))
 	}
-	msg.Headers[dbus.FieldUnixFDs] = dbus.MakeVariant(uint32(len(fds)))
+	var whole bytes.Buffer
+	if err := msg.EncodeTo(&whole, binary.LittleEndian); err != nil {
+		return // godbus meets it too, and tells who is to know
+	}
 	g.sendMu.Lock()
 	defer g.sendMu.Unlock()
-	if len(g.sending) >= maxSending {
-		clear(g.sending)
+	if g.sending == nil {
+		return
 	}
-	g.sending[msg.Serial()] = fds
+	g.sending[msg.Serial()] = encodedMessage{whole.Bytes(), fds}
+	msg.Body = nil
+	delete(msg.Headers, dbus.FieldSignature)
+	delete(msg.Headers, dbus.FieldUnixFDs)
 }
 
 var (
@@ -100,37 +111,43 @@ func holds(t reflect.Type) bool {
 	return false
 }
 
-// write writes a message, and with its first byte its descriptors.
+// write writes a message, or the encoded one in whose place it stands, and with
+// its first byte its descriptors.
 func (g *guard) write(p []byte) (int, error) {
-	fds := g.filesOf(p)
-	if len(fds) == 0 {
+	e, ok := g.encodedAs(p)
+	if !ok {
 		return g.ReadWriteCloser.Write(p)
 	}
-	n, _, err := g.files.WriteMsgUnix(p, syscall.UnixRights(fds...), nil)
-	if err == nil && n < len(p) {
-		var more int
-		more, err = g.ReadWriteCloser.Write(p[n:])
-		n += more
+	if len(e.message) > MaxMessage {
+		return 0, errTooLong
 	}
-	return n, err
+	written := 0
+	if len(e.fds) > 0 {
+		n, _, err := g.files.WriteMsgUnix(e.message, syscall.UnixRights(e.fds...), nil)
+		if err != nil {
+			return 0, err
+		}
+		written = n
+	}
+	if _, err := g.ReadWriteCloser.Write(e.message[written:]); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
-// filesOf is the descriptors of an encoded message, by its serial.
-func (g *guard) filesOf(p []byte) []int {
+// encodedAs is the encoded message in whose place p stands, by its serial.
+func (g *guard) encodedAs(p []byte) (e encodedMessage, ok bool) {
 	if len(p) < 16 || p[0] != 'l' && p[0] != 'B' {
-		return nil
+		return encodedMessage{}, false
 	}
 	g.sendMu.Lock()
 	defer g.sendMu.Unlock()
-	if len(g.sending) == 0 {
-		return nil
-	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if p[0] == 'B' {
 		order = binary.BigEndian
 	}
 	serial := order.Uint32(p[8:])
-	fds := g.sending[serial]
+	e, ok = g.sending[serial]
 	delete(g.sending, serial)
-	return fds
+	return e, ok
 }
