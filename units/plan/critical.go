@@ -130,7 +130,7 @@ func (g *Graph) beforeUnit(id units.ID, action string) []string {
 // services' names and of their definitions.
 func (g *Graph) Dependencies() []units.Dependency {
 	var all []units.Dependency
-	for _, id := range g.ids() {
+	for _, id := range g.ids {
 		s := g.services[id]
 		for _, list := range []struct {
 			relation units.Relation

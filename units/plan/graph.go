@@ -23,6 +23,7 @@ type Graph struct {
 	digests  map[units.ID]string
 	sizes    map[string]int
 	invalid  map[units.ID]error
+	ids, all []units.ID // that can be read, and with the others; by name
 	// order has every service that can be read, what comes first first; the
 	// members of a cycle stand in the order of their names.
 	order    []units.ID
@@ -45,6 +46,7 @@ func NewGraph(rows []units.Registered) *Graph {
 		conflicts: map[units.ID][]units.ID{},
 	}
 	for _, r := range rows {
+		g.all = append(g.all, r.Service.ID)
 		if r.Err != nil {
 			g.invalid[r.Service.ID] = r.Err
 			g.problems[r.Service.ID] = Problem{
@@ -54,6 +56,7 @@ func NewGraph(rows []units.Registered) *Graph {
 			}
 			continue
 		}
+		g.ids = append(g.ids, r.Service.ID)
 		g.services[r.Service.ID] = r.Service
 		g.digests[r.Service.ID] = r.Digest
 		if r.Digest == "" {
@@ -61,23 +64,15 @@ func NewGraph(rows []units.Registered) *Graph {
 		}
 		g.sizes[r.Service.Context]++
 	}
-	ids := g.ids()
-	g.resolve(ids)
-	g.findCycles(ids)
-	for _, id := range ids {
+	slices.SortFunc(g.ids, compareIDs)
+	slices.SortFunc(g.all, compareIDs)
+	g.resolve(g.ids)
+	g.findCycles(g.ids)
+	for _, id := range g.ids {
 		g.findMissing(id)
 	}
 	g.spread()
 	return g
-}
-
-func (g *Graph) ids() []units.ID {
-	ids := make([]units.ID, 0, len(g.services))
-	for id := range g.services {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, compareIDs)
-	return ids
 }
 
 func compareIDs(a, b units.ID) int {
@@ -101,6 +96,9 @@ func (g *Graph) Problem(id units.ID) (Problem, bool) {
 	p, ok := g.problems[id]
 	return p, ok
 }
+
+// IDs are all services, also those that can't be read, in the order of their names.
+func (g *Graph) IDs() []units.ID { return g.all }
 
 // Order is every service that can be read, dependencies first.
 func (g *Graph) Order() []units.ID { return g.order }

@@ -145,7 +145,7 @@ func (w *walk) unregistered(id units.ID) units.Link {
 	if by := w.Graph.RequiredBy(id); len(by) > 0 {
 		l.Why = "it is required by " + nameSome(by)
 	}
-	for _, other := range w.Graph.ids() {
+	for _, other := range w.Graph.ids {
 		if other.Name == id.Name {
 			l.Why = strings.TrimPrefix(fmt.Sprintf("%s; there is a service %s", l.Why, other), "; ")
 			break

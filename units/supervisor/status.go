@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -68,8 +67,8 @@ func (s *Supervisor) readServices(ctx context.Context) ([]units.Status, error) {
 		loaded[u.Name] = u
 	}
 	said := s.said(ctx, slices.Collect(maps.Values(loaded))...)
-	var all []units.Status
-	for _, id := range s.ids(g) {
+	all := make([]units.Status, 0, len(g.IDs()))
+	for _, id := range g.IDs() {
 		all = append(all, s.status(g, id, loaded, said))
 	}
 	return all, nil
@@ -140,15 +139,6 @@ func (s *Supervisor) said(ctx context.Context, us ...units.Unit) plan.Said {
 	return said
 }
 
-// ids are all registered services, also those that can't be read.
-func (s *Supervisor) ids(g *plan.Graph) []units.ID {
-	set := map[units.ID]bool{}
-	for _, id := range slices.Concat(g.Order(), g.Broken()) {
-		set[id] = true
-	}
-	return slices.SortedFunc(maps.Keys(set), func(a, b units.ID) int { return strings.Compare(a.String(), b.String()) })
-}
-
 // status puts together what the store wants and what systemd has.
 func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.Unit, said plan.Said) units.Status {
 	service, ok := g.Service(id)
@@ -213,7 +203,7 @@ func (s *Supervisor) status(g *plan.Graph, id units.ID, loaded map[string]units.
 // unknown is every service when systemd can't be asked.
 func (s *Supervisor) unknown(g *plan.Graph, err error) []units.Status {
 	var all []units.Status
-	for _, id := range s.ids(g) {
+	for _, id := range g.IDs() {
 		st := s.status(g, id, nil, nil)
 		st.State, st.Reason, st.Remedy = units.StateUnknown, "systemd could not be asked: "+err.Error(), ""
 		all = append(all, st)
