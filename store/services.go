@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
@@ -27,11 +29,27 @@ func (s *Store) Services(ctx context.Context) ([]units.Registered, error) {
 	if err != nil {
 		return nil, s.fail(ctx, "read the services", err)
 	}
+	return decodeAll(rows), nil
+}
+
+// fewRows is up to how many services are decoded by one processor.
+const fewRows = 100
+
+// decodeAll decodes on all processors: of a thousand services that is what
+// takes the time.
+func decodeAll(rows []serviceRow) []units.Registered {
 	all := make([]units.Registered, len(rows))
-	for i, row := range rows {
-		all[i] = row.decode()
+	share := max(fewRows, (len(rows)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var shares sync.WaitGroup
+	for from := 0; from < len(rows); from += share {
+		shares.Go(func() {
+			for i := from; i < min(from+share, len(rows)); i++ {
+				all[i] = rows[i].decode()
+			}
+		})
 	}
-	return all, nil
+	shares.Wait()
+	return all
 }
 
 // Service is one registered service. Errors: CodeNoSuchService, and
@@ -220,7 +238,9 @@ func fingerprint(ctx context.Context, db querier) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q", rows)
+	if err := json.NewEncoder(sum).Encode(rows); err != nil {
+		return "", err
+	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
@@ -259,7 +279,7 @@ func encode(service units.Service) (serviceRow, error) {
 func (r serviceRow) decode() units.Registered {
 	service, err := r.service()
 	if err == nil {
-		return units.Registered{Service: service}
+		return units.Registered{Service: service, Digest: service.Digest()}
 	}
 	return units.Registered{
 		Service: units.Service{ID: r.ID},

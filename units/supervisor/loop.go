@@ -34,11 +34,14 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	s.ready.Store(true)
 	s.touched.mark(nil, nil, false)
-	summary := s.summary(ctx)
-	s.Notify("READY=1\nSTATUS=" + summary)
-	s.Logger.Info("ready", "status", summary, "took", s.Now().Sub(s.started).Round(time.Millisecond))
-
+	// What waits for the daemon need not wait for one more listing.
+	s.Notify("READY=1\nSTATUS=Ready")
+	took := s.Now().Sub(s.started).Round(time.Millisecond)
 	close(s.up)
+	summary := s.summary(ctx)
+	s.Notify("STATUS=" + summary)
+	s.Logger.Info("ready", "status", summary, "took", took)
+
 	s.tasks.Go(func() { s.watchHealth(s.life) })
 	s.tasks.Go(s.keepStore)
 	interval := upkeep

@@ -335,9 +335,6 @@ func (s *Supervisor) reread(ctx context.Context) error {
 	}
 	s.rows = make(map[units.ID]units.Registered, len(rows))
 	for _, row := range rows {
-		if row.Err == nil {
-			row.Digest = row.Service.Digest() // once, and not for each change of any
-		}
 		s.rows[row.Service.ID] = row
 	}
 	s.redraw()

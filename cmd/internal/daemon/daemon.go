@@ -88,6 +88,8 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		logger.Warn(w)
 	}
 	notify("STATUS=Opening the store")
+	connected, hangUp := connectMeanwhile(ctx, logger)
+	defer hangUp()
 	db, found, err := store.Open(ctx, settings.stateDir, store.Options{Logger: logger})
 	if err != nil {
 		// The one fatal error; but what was found on the way is told.
@@ -107,11 +109,10 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	}()
 
 	notify("STATUS=Connecting to systemd")
-	manager, err := connect(ctx, logger)
+	manager, err := connected()
 	if err != nil {
 		return nil // ctx is over
 	}
-	defer manager.Close()
 
 	watchdog, err := sdaemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -139,6 +140,29 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 		}
 	})
 	return group.Wait()
+}
+
+// connectMeanwhile connects to systemd while the store is opened: the one waits
+// for the bus, the other one for the disk.
+func connectMeanwhile(ctx context.Context, logger *slog.Logger) (connected func() (*systemd.Manager, error), hangUp func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var manager *systemd.Manager
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		manager, err = connect(ctx, logger)
+	}()
+	return func() (*systemd.Manager, error) {
+			<-done
+			return manager, err
+		}, func() {
+			cancel()
+			<-done
+			if manager != nil {
+				manager.Close()
+			}
+		}
 }
 
 // connect connects to systemd, for as long as it takes: without it nothing can
