@@ -28,6 +28,9 @@ const (
 	uidTimeout  = 5 * time.Second
 )
 
+// maxKnown bounds the senders that are known, see [session.forgetIdle].
+const maxKnown = 4096
+
 // session serves the calls of one connection. It is the connection's
 // dbus.Handler, in the place of godbus's own, which reads its map of objects
 // unlocked, counts nothing and recovers from nothing.
@@ -57,6 +60,9 @@ func (s *session) attend(sender string) (p *presence, done func()) {
 	defer s.mu.Unlock()
 	p = s.senders[sender]
 	if p == nil {
+		if len(s.senders) >= maxKnown {
+			s.forgetIdle()
+		}
 		p = &presence{}
 		p.ctx, p.gone = context.WithCancel(s.live)
 		s.senders[sender] = p
@@ -71,7 +77,17 @@ func (s *session) attend(sender string) (p *presence, done func()) {
 	}
 }
 
-// forget is called with mu held.
+// forgetIdle forgets who has no call in flight. The bus lets fewer connections be
+// than there have to be for that: it is for the signal that never came. It is called
+// with mu held, as forget is.
+func (s *session) forgetIdle() {
+	for sender, p := range s.senders {
+		if p.inside == 0 {
+			s.forget(sender)
+		}
+	}
+}
+
 func (s *session) forget(sender string) {
 	if p := s.senders[sender]; p != nil {
 		p.gone()
@@ -164,7 +180,8 @@ func (t target) Call(args ...any) ([]any, error) {
 	return nil, nil
 }
 
-// reply writes the answer to the call, or the error.
+// reply writes the answer to the call, or the error. Over a bus each call has a
+// sender.
 func (m message) reply(out []any, err error) {
 	if m.Flags&dbus.FlagNoReplyExpected != 0 {
 		return

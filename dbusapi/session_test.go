@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -93,5 +94,27 @@ func TestWhoLeavesWhileItIsAskedFor(t *testing.T) {
 	done()
 	if len(a.senders) != 0 {
 		t.Errorf("%d senders are kept; want none", len(a.senders))
+	}
+}
+
+// Should the bus never tell that they left, the senders that are known do not
+// grow for ever, and no call that is in flight is given up for that.
+func TestKnownSendersAreBounded(t *testing.T) {
+	t.Parallel()
+	a := newAsked()
+	inside, done := a.attend("first")
+	defer done()
+	for i := range 2*maxKnown + 1 {
+		p, done := a.attend(fmt.Sprint(i))
+		if _, err := a.whoCalls(p, message{}); err != nil {
+			t.Fatal(err)
+		}
+		done()
+		if len(a.senders) > maxKnown {
+			t.Fatalf("%d senders are kept", len(a.senders))
+		}
+	}
+	if inside.ctx.Err() != nil || a.senders["first"] != inside {
+		t.Error("who has a call in flight was forgotten")
 	}
 }

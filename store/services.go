@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -238,7 +239,7 @@ func fingerprint(ctx context.Context, db querier) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	if err := json.NewEncoder(sum).Encode(rows); err != nil {
+	if err := gob.NewEncoder(sum).Encode(rows); err != nil { // JSON has one for all that is no UTF-8
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

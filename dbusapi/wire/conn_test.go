@@ -151,3 +151,35 @@ func TestDialGivesUpOnASilentBus(t *testing.T) {
 		t.Errorf("error is %v, and the context's %v; want it to end with the context", err, ctx.Err())
 	}
 }
+
+type speaker struct{}
+
+func (speaker) Say(what []byte) (string, *dbus.Error) { return string(what), nil }
+
+// An answer that D-Bus has no way to write is an error of the call.
+func TestAnswersThatCannotBeEncoded(t *testing.T) {
+	t.Parallel()
+	bus := privatebus.Start(t)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	server, err := Dial(ctx, bus.Address, MaxCall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if err := server.Export(speaker{}, "/", "test.Speaker"); err != nil {
+		t.Fatal(err)
+	}
+	say := func(what string) (said string, err error) {
+		err = bus.Conn().Object(server.Names()[0], "/").CallWithContext(ctx, "test.Speaker.Say", 0, []byte(what)).Store(&said)
+		return said, err
+	}
+	for _, what := range []string{"\xff", "a\x00b"} {
+		if said, err := say(what); err == nil {
+			t.Errorf("it said %q", said)
+		}
+		if said, err := say("well"); said != "well" || err != nil {
+			t.Errorf("after that it said %q, %v", said, err)
+		}
+	}
+}

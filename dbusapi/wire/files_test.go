@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -145,6 +146,35 @@ func TestFileDescriptors(t *testing.T) {
 	defer files.mu.Unlock()
 	if len(files.waiting) != 0 {
 		t.Errorf("descriptors wait for a call: %v", files.waiting)
+	}
+}
+
+// Descriptors that can't go along are an error of who sends them: the message
+// would name others, or none.
+func TestFilesThatCannotGoAlong(t *testing.T) {
+	t.Parallel()
+	bus := privatebus.Start(t)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	conn, err := Dial(ctx, bus.Address, MaxMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fd := dbus.UnixFD(0)
+	for name, args := range map[string][]any{
+		"an array":              {[]dbus.UnixFD{fd}},
+		"a map":                 {map[string]dbus.UnixFD{"a": fd}},
+		"a variant in a map":    {map[string]dbus.Variant{"a": dbus.MakeVariant(fd)}},
+		"an array beside a one": {fd, []dbus.UnixFD{fd}},
+	} {
+		err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0, args...).Err
+		if err == nil || !strings.Contains(err.Error(), "unix fd passing not enabled") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	if err := conn.Emit("/", "test.Taker.Signal", fd); err == nil {
+		t.Error("a signal: there is no error")
 	}
 }
 

@@ -3,6 +3,8 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"os"
 	"reflect"
 	"syscall"
 
@@ -45,7 +47,12 @@ func (g *guard) outgoing(msg *dbus.Message) {
 		msg.Headers[dbus.FieldUnixFDs] = dbus.MakeVariant(uint32(len(fds)))
 	}
 	var whole bytes.Buffer
-	if err := msg.EncodeTo(&whole, binary.LittleEndian); err != nil {
+	left, err := msg.EncodeToWithFDs(&whole, binary.LittleEndian)
+	if err != nil && msg.Type == dbus.TypeMethodReply {
+		fmt.Fprintf(os.Stderr, "dbus: the answer to call %v of %v can't be encoded, replacing it: %v\n",
+			msg.Headers[dbus.FieldReplySerial], msg.Headers[dbus.FieldDestination], err)
+	}
+	if err != nil || len(left) > 0 {
 		return // godbus meets it too, and tells who is to know
 	}
 	g.sendMu.Lock()

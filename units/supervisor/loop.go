@@ -38,10 +38,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Notify("READY=1\nSTATUS=Ready")
 	took := s.Now().Sub(s.started).Round(time.Millisecond)
 	close(s.up)
-	summary := s.summary(ctx)
-	s.Notify("STATUS=" + summary)
-	s.Logger.Info("ready", "status", summary, "took", took)
-
 	s.tasks.Go(func() { s.watchHealth(s.life) })
 	s.tasks.Go(s.keepStore)
 	interval := upkeep
@@ -60,6 +56,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if s.Past != nil {
 		s.tasks.Go(func() { s.keepHistory(ctx) })
 	}
+	summary := s.summary(ctx)
+	s.Notify("STATUS=" + summary)
+	s.Logger.Info("ready", "status", summary, "took", took)
 	aftermath := false // of a storm
 	for {
 		s.setRestartTimer(again)

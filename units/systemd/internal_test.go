@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"testing"
 	"time"
 
@@ -216,4 +217,39 @@ func variants(all ...any) map[string]dbus.Variant {
 		p[all[i].(string)] = dbus.MakeVariantWithSignature(all[i+1], signature)
 	}
 	return p
+}
+
+// What systemd would never send is an error, and no unit that is not there.
+func TestListed(t *testing.T) {
+	row := func(change func([]any)) []any {
+		r := []any{"a.service", "A", "loaded", "active", "running", "", dbus.ObjectPath("/a"), uint32(7), "", dbus.ObjectPath("/")}
+		change(r)
+		return r
+	}
+	good := row(func([]any) {})
+	for _, c := range []struct {
+		name string
+		body []any
+		want int // -1 is an error
+	}{
+		{"none", []any{[][]any{}}, 0},
+		{"two", []any{[][]any{good, good}}, 2},
+		{"nothing", nil, -1},
+		{"one too many", []any{[][]any{good}, "x"}, -1},
+		{"no rows", []any{[]string{"a.service"}}, -1},
+		{"a row without a column", []any{[][]any{good, good[:9]}}, -1},
+		{"an empty row", []any{[][]any{{}}}, -1},
+		{"a name of another type", []any{[][]any{row(func(r []any) { r[0] = uint32(1) })}}, -1},
+		{"a load state of another type", []any{[][]any{row(func(r []any) { r[2] = true })}}, -1},
+		{"a job of another type", []any{[][]any{row(func(r []any) { r[7] = "7" })}}, -1},
+	} {
+		list, err := listed(c.body)
+		if (err != nil) != (c.want < 0) || err == nil && len(list) != c.want {
+			t.Errorf("%s: it is %v, %v", c.name, list, err)
+		}
+	}
+	list, _ := listed([]any{[][]any{good}})
+	if want := (units.Unit{Name: "a.service", Load: "loaded", Active: "active", Sub: "running", JobID: 7}); !reflect.DeepEqual(list, []units.Unit{want}) {
+		t.Errorf("it is %+v; want %+v", list, want)
+	}
 }

@@ -59,19 +59,36 @@ func (s *session) list(ctx context.Context, states, patterns []string) ([]units.
 	if call.Err != nil {
 		return nil, call.Err
 	}
+	return listed(call.Body)
+}
+
+func listed(body []any) ([]units.Unit, error) {
 	var rows [][]any
-	if len(call.Body) == 1 {
-		rows, _ = call.Body[0].([][]any)
+	if len(body) == 1 {
+		rows, _ = body[0].([][]any)
 	}
 	if rows == nil {
-		return nil, fmt.Errorf("systemd lists units as %T; want rows", call.Body)
+		return nil, fmt.Errorf("systemd lists units as %q; want rows", dbus.SignatureOf(body...))
 	}
 	list := make([]units.Unit, len(rows))
 	for i, row := range rows {
-		text := func(i int) string { return strings.Clone(at[string](row, i)) } // see word
-		list[i] = units.Unit{Name: text(0), Load: text(2), Active: text(3), Sub: text(4), JobID: at[uint32](row, 7)}
+		u, ok := inRow(row)
+		if !ok {
+			return nil, fmt.Errorf("systemd lists a unit as %v", row)
+		}
+		list[i] = u
 	}
 	return list, nil
+}
+
+func inRow(row []any) (u units.Unit, ok bool) {
+	if len(row) != 10 {
+		return u, false
+	}
+	text := func(i int) string { return strings.Clone(at[string](row, i)) } // see word
+	u = units.Unit{Name: text(0), Load: text(2), Active: text(3), Sub: text(4)}
+	u.JobID, ok = row[7].(uint32)
+	return u, ok && u.Name != "" && u.Load != "" && u.Active != ""
 }
 
 // at is zero where a row is shorter, or has something else there.

@@ -113,6 +113,7 @@ func run(ctx context.Context, environ []string, version string, logger *slog.Log
 	if err != nil {
 		return nil // ctx is over
 	}
+	defer manager.Close() // before the store, which hangUp comes after
 
 	watchdog, err := sdaemon.SdWatchdogEnabled(false)
 	if err != nil {
