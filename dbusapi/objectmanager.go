@@ -29,13 +29,23 @@ func (t turns) of(uid uint32) chan struct{} {
 	return t.users
 }
 
+// held is the turn that a call has, until its answer is written: what waits to be
+// written is in memory, too.
+type held struct{ turn chan struct{} }
+
+func (h *held) release() {
+	if h.turn != nil {
+		<-h.turn
+	}
+}
+
 // bulk is a handler that waits for its turn.
 func bulk(handle func(context.Context, *call) ([]any, error)) func(context.Context, *call) ([]any, error) {
 	return func(ctx context.Context, c *call) ([]any, error) {
 		turn := c.server.bulk.of(c.uid)
 		select {
 		case turn <- struct{}{}:
-			defer func() { <-turn }()
+			c.held.turn = turn
 			return handle(ctx, c)
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -175,7 +175,9 @@ func (t target) DecodeArguments(conn *dbus.Conn, sender string, msg *dbus.Messag
 func (t target) Call(args ...any) ([]any, error) {
 	msg := args[0].(message)
 	defer t.session.gate.expect()()
-	out, err := t.session.answer(t, msg)
+	var h held
+	defer h.release()
+	out, err := t.session.answer(t, msg, &h)
 	msg.reply(out, err)
 	return nil, nil
 }
@@ -202,7 +204,7 @@ func (m message) reply(out []any, err error) {
 	m.conn.Send(reply, nil)
 }
 
-func (s *session) answer(t target, msg message) (out []any, err error) {
+func (s *session) answer(t target, msg message, h *held) (out []any, err error) {
 	log := s.Logger.With("path", t.path, "interface", t.iface, "member", t.member, "sender", msg.sender)
 	defer func() {
 		if r := recover(); r != nil {
@@ -248,7 +250,7 @@ func (s *session) answer(t target, msg message) (out []any, err error) {
 		return nil, err
 	}
 	<-s.beginning.Done()
-	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, files: files, msg: msg, polkit: s.polkit, log: log}
+	c := &call{Controller: s.Controller, server: s.Server, object: object, uid: uid, args: msg.Body, files: files, held: h, msg: msg, polkit: s.polkit, log: log}
 	if err := c.authorise(caller.ctx, m); err != nil {
 		return nil, err
 	}

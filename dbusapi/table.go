@@ -134,6 +134,7 @@ type call struct {
 	uid    uint32
 	args   []any
 	files  []int // descriptors that came with it; they are closed when it ends
+	held   *held
 
 	// For what is decided in the middle of the call.
 	msg    message

@@ -42,9 +42,14 @@ func prepare(t *tally) (*attacker, error) {
 	if err := conn.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, busName).Store(&a.unique); err != nil {
 		return nil, err
 	}
-	for _, path := range []dbus.ObjectPath{root, root + "/context/core", root + "/service/core/prey", root + "/job/1", "/org/freedesktop/LogControl1"} {
+	const prey = root + "/service/core/prey"
+	for _, path := range []dbus.ObjectPath{root, root + "/context/core", prey, root + "/job/1", "/org/freedesktop/LogControl1"} {
+		like := path
+		if path == prey {
+			like = root + "/service/core/steady" // another attacker may be quicker at removing the prey
+		}
 		var text string
-		if err := conn.Object(busName, path).Call("org.freedesktop.DBus.Introspectable.Introspect", 0).Store(&text); err != nil {
+		if err := conn.Object(busName, like).Call("org.freedesktop.DBus.Introspectable.Introspect", 0).Store(&text); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		var node introspect.Node
