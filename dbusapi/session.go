@@ -25,7 +25,6 @@ const (
 const (
 	callTimeout = 30 * time.Second
 	waitTimeout = time.Hour
-	uidTimeout  = 5 * time.Second
 )
 
 // maxKnown bounds the senders that are known, see [session.forgetIdle].
@@ -282,7 +281,7 @@ func (s *session) whoCalls(caller *presence, msg message) (uint32, error) {
 	if known {
 		return uid, nil
 	}
-	ctx, cancel := context.WithTimeout(caller.ctx, uidTimeout)
+	ctx, cancel := context.WithTimeout(caller.ctx, callTimeout)
 	defer cancel()
 	uid, err := s.UID(ctx, msg.conn, msg.sender)
 	var refused dbus.Error
@@ -293,9 +292,9 @@ func (s *session) whoCalls(caller *presence, msg message) (uint32, error) {
 		caller.uid, caller.known = uid, true
 		return uid, nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return 0, units.Errorf(units.CodeTimeout, "the bus has not told within %v who calls: %w", uidTimeout, err)
+		return 0, units.Errorf(units.CodeTimeout, "the bus has not told within %v who calls: %w", callTimeout, err)
 	case errors.Is(err, context.Canceled), errors.As(err, &refused) && refused.Name == errNoOwner:
-		return 0, ended(context.Canceled, uidTimeout)
+		return 0, ended(context.Canceled, callTimeout)
 	}
 	return 0, units.Errorf(units.CodeUnavailable, "the bus can't tell who calls: %w", err)
 }
