@@ -25,6 +25,7 @@ type bench struct {
 	systemd dbus.BusObject
 	signals chan *dbus.Signal
 	execs   *execs
+	paths   []dbus.ObjectPath // of the services' units
 }
 
 const (
