@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,7 +65,8 @@ func (s *session) attend(sender string) (p *presence, done func()) {
 		}
 		p = &presence{}
 		p.ctx, p.gone = context.WithCancel(s.live)
-		s.senders[sender] = p
+		// A string that godbus makes keeps all of the message that it came with.
+		s.senders[strings.Clone(sender)] = p
 	}
 	p.inside++
 	return p, func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"unsafe"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -116,5 +117,20 @@ func TestKnownSendersAreBounded(t *testing.T) {
 	}
 	if inside.ctx.Err() != nil || a.senders["first"] != inside {
 		t.Error("who has a call in flight was forgotten")
+	}
+}
+
+// Who is known keeps nothing of the message of its first call, which may be long.
+func TestKnownSendersKeepNoMessage(t *testing.T) {
+	t.Parallel()
+	a := newAsked()
+	message := ":1.7 and a long message after it"
+	sender := message[:4]
+	_, done := a.attend(sender)
+	defer done()
+	for kept := range a.senders {
+		if kept != sender || unsafe.StringData(kept) == unsafe.StringData(sender) {
+			t.Errorf("%q is kept with what it is a part of", kept)
+		}
 	}
 }
