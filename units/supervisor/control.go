@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -213,7 +214,11 @@ func (s *Supervisor) Restart(ctx context.Context, id units.ID) (units.Job, error
 		return units.Job{}, err
 	}
 	asked := s.askUp(ctx, service)
-	if len(alive) == 0 {
+	// Of a unit whose start is still queued, as by a boot, there is nothing to
+	// restart: systemd might begin with it just before it is asked to, and the
+	// job would be that of what the restart ends.
+	queued := u.Active == "inactive" && u.JobID != 0 && slices.Equal(alive, []string{u.Name}) && s.current(service)
+	if len(alive) == 0 || queued {
 		job, result, err := s.startLocked(ctx, service, u, units.OriginAPI)
 		if err != nil {
 			return units.Job{}, err
