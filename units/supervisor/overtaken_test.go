@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -16,13 +17,31 @@ type starting struct {
 	reset func()       // before a unit is reset
 	start func() error // before it is asked to start one; an error is the answer
 	done  bool         // it says that a start is done, and starts nothing
+	// queued says of what is down that there is a job for it.
+	queued atomic.Bool
+}
+
+func (s *starting) UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error) {
+	list, err := s.Systemd.UnitsOf(ctx, id)
+	for i := range list {
+		list[i] = s.queue(list[i])
+	}
+	return list, err
+}
+
+func (s *starting) queue(u units.Unit) units.Unit {
+	if u.Active == "inactive" && s.queued.Load() {
+		u.JobID = 7
+	}
+	return u
 }
 
 func (s *starting) Unit(ctx context.Context, name string) (units.Unit, error) {
 	if s.read != nil {
 		s.read()
 	}
-	return s.Systemd.Unit(ctx, name)
+	u, err := s.Systemd.Unit(ctx, name)
+	return s.queue(u), err
 }
 
 func (s *starting) ResetFailed(ctx context.Context, unit string) error {
@@ -115,6 +134,41 @@ func TestAStartThatRestartsWhatHasComeUp(t *testing.T) {
 	if u := d.status("a").Unit; err != nil || job.Phase != units.PhaseRunning || job.InvocationID != u.InvocationID {
 		t.Errorf("what was asked for is %+v, %v; the unit is %+v", job, err, u)
 	}
+}
+
+// A restart of what somebody else has queued the start of, as a boot has, is that
+// start: it must not end what comes up in between, and take that for its own.
+func TestARestartOfWhatIsQueued(t *testing.T) {
+	const unit = "hero-core-a.service"
+	w := newWorld(t)
+	m := w.elsewhere()
+	pid1 := &starting{}
+	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	d := w.boot()
+	d.define(def("a", "/bin/sleep"))
+	var once sync.Once
+	pid1.reset = func() {
+		once.Do(func() {
+			pid1.queued.Store(false)
+			result, err := m.Start(t.Context(), unit, "replace")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			<-result
+			w.wantJobs("a", "main running  attempt 1 run 1")
+		})
+	}
+	pid1.queued.Store(true)
+	job, err := d.Restart(t.Context(), units.ID{Context: "core", Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err = d.WaitReady(t.Context(), job.ID)
+	if u := d.status("a").Unit; err != nil || job.Phase != units.PhaseRunning || job.InvocationID != u.InvocationID {
+		t.Errorf("what was asked for is %+v, %v; the unit is %+v", job, err, u)
+	}
+	w.wantJobs("a", "main running  attempt 1 run 1")
 }
 
 // A start after which nothing was started, as where a condition of an
