@@ -18,7 +18,13 @@ type starting struct {
 	start func() error // before it is asked to start one; an error is the answer
 	done  bool         // it says that a start is done, and starts nothing
 	// queued says of what is down that there is a job for it.
-	queued atomic.Bool
+	queued   atomic.Bool
+	restarts atomic.Int32 // how often it was asked to restart one
+}
+
+func (s *starting) Restart(ctx context.Context, unit, mode string) (<-chan string, error) {
+	s.restarts.Add(1)
+	return s.Systemd.Restart(ctx, unit, mode)
 }
 
 func (s *starting) UnitsOf(ctx context.Context, id units.ID) ([]units.Unit, error) {
@@ -169,6 +175,9 @@ func TestARestartOfWhatIsQueued(t *testing.T) {
 		t.Errorf("what was asked for is %+v, %v; the unit is %+v", job, err, u)
 	}
 	w.wantJobs("a", "main running  attempt 1 run 1")
+	if n := pid1.restarts.Load(); n != 0 {
+		t.Errorf("systemd was asked %d times to restart what had just come up", n)
+	}
 }
 
 // A start after which nothing was started, as where a condition of an
