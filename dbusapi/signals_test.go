@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -382,16 +383,20 @@ func TestALateBeginningMakesAllCome(t *testing.T) {
 	m.check()
 }
 
-// counting is a controller that counts how often everything is read, and may fail.
+// counting is a controller that counts how often everything is read, and may
+// fail, or take its time.
 type counting struct {
 	dbusapi.Controller
 	reads  atomic.Int64
+	hold   sync.Mutex   // while it is held, nothing is read
 	fault  atomic.Value // a string: "error", "panic", or ""
 	failed chan struct{}
 }
 
 func (c *counting) Services(ctx context.Context) ([]units.Status, error) {
+	c.hold.Lock()
 	c.reads.Add(1)
+	c.hold.Unlock()
 	fault, _ := c.fault.Load().(string)
 	if fault != "" {
 		select {
@@ -408,7 +413,7 @@ func (c *counting) Services(ctx context.Context) ([]units.Status, error) {
 	return c.Controller.Services(ctx)
 }
 
-// A thousand changes at once are a handful of passes, and no change is none.
+// A thousand changes at once, before anybody has looked, are a handful of passes.
 func TestSignalsAreCoalesced(t *testing.T) {
 	t.Parallel()
 	c := &counting{}
@@ -417,11 +422,13 @@ func TestSignalsAreCoalesced(t *testing.T) {
 	set(t, s, web.Name)
 	m.until("the service", func() bool { return m.objects[wire.ServicePath(web)] != nil })
 	begun, before := time.Now(), c.reads.Load()
+	c.hold.Lock()
 	for range 1000 {
 		if _, err := s.Controller.Restart(context.Background(), web); err != nil {
 			t.Fatal(err)
 		}
 	}
+	c.hold.Unlock()
 	last := wire.JobPath(1000)
 	m.until("the last job", func() bool { return m.objects[last] != nil })
 	// One pass may have begun before the first change, and one be under way.
