@@ -121,6 +121,51 @@ func TestDamagedStoreIsRestored(t *testing.T) {
 	}
 }
 
+// A history that is damaged keeps hero_db from nothing. It is replaced soon after,
+// and the definitions stay, also those that no backup has.
+func TestDamagedHistoryIsReplaced(t *testing.T) {
+	t.Parallel()
+	g, _ := stored(t)
+	g.sh("systemctl stop hero_proc")
+	g.must(g.WriteFile(g.ctx, "/root/spoil.py", strings.NewReader(`
+import os, sqlite3
+db = sqlite3.connect("`+database+`")
+for table, name in (("services", "name"), ("actions", "service_name")):
+    columns = [c[1] for c in db.execute(f"PRAGMA table_info({table})")]
+    values = ["'late'" if c == name else c for c in columns]
+    db.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {table} WHERE {name} = 's1'")
+db.commit()
+(page,), (size,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'").fetchone(), db.execute("PRAGMA page_size").fetchone()
+db.close()
+with open("`+database+`", "r+b") as f:
+    f.seek((page - 1) * size)
+    f.write(os.urandom(size))
+`), 0o600))
+	g.sh("python3 /root/spoil.py")
+	g.reboot()
+	e := g.storeEntry(units.EventStoreRestored)
+	g.back()
+	if !strings.Contains(e.Message, "/var/lib/hero_proc/backups/") || !strings.Contains(e.Message, "definitions of services were not damaged") {
+		t.Errorf("the message is %s", e.Message)
+	}
+	if n := g.prop(daemon, "NRestarts"); n != "1" {
+		t.Errorf("systemd has restarted hero_proc %s times, want once", n)
+	}
+	g.active(daemon, heroDB, "hero-core-web.service")
+	if up, again := g.usec(heroDB, "ActiveEnterTimestampMonotonic"), g.usec(daemon, "ExecMainStartTimestampMonotonic"); up > again {
+		t.Errorf("hero_db is up since %d µs, after the start at %d that has mended the store", up, again)
+	}
+	if n := g.sql("SELECT count(*) FROM services"); n != fmt.Sprint(33) {
+		t.Errorf("the store has %s services", n)
+	}
+	if definition := g.hp("service", "show", "late"); !strings.Contains(definition, sleeper) {
+		t.Errorf("what no backup has is\n%s", definition)
+	}
+	if aside := strings.Fields(g.sh("ls -d %s.corrupt-*Z", database)); len(aside) != 1 || !strings.Contains(e.Message, aside[0]) {
+		t.Errorf("set aside is %q; the message is %s", aside, e.Message)
+	}
+}
+
 // A daemon that hangs is replaced by systemd, and what it supervises runs on.
 func TestWatchdog(t *testing.T) {
 	t.Parallel()

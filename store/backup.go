@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/store/migrate"
-	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 const (
@@ -92,7 +91,25 @@ func (s *Store) changed(ctx context.Context) (bool, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.known {
+		if s.saved, err = s.newestFingerprint(ctx); err != nil {
+			return false, err
+		}
+		s.known = true
+	}
 	return sum != s.saved, nil
+}
+
+func (s *Store) newestFingerprint(ctx context.Context) (string, error) {
+	all, err := s.backups()
+	if err != nil || len(all) == 0 {
+		return "", err
+	}
+	sum, err := fileFingerprint(ctx, all[0].path)
+	if err != nil && ctx.Err() == nil {
+		return "unreadable", nil // like none that there is: make a new one
+	}
+	return sum, err
 }
 
 // stale says that the newest backup is a day old, and lacks some history.
@@ -177,44 +194,8 @@ func (s *Store) backup(ctx context.Context) (string, error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return "", err
 	}
-	s.saved = sum
+	s.saved, s.known = sum, true
 	return path, syncDir(s.backupDir())
-}
-
-// backupAtOpen makes a backup if the schema is about to be changed, or if the
-// definitions were since the newest one. The path is "" if there was no need.
-func (s *Store) backupAtOpen(ctx context.Context, version int) (string, error) {
-	if version == 0 {
-		return "", nil
-	}
-	backups, err := s.backups()
-	if err != nil {
-		return "", err
-	}
-	if len(backups) > 0 {
-		if s.saved, err = fileFingerprint(ctx, backups[0].path); err != nil {
-			s.saved = "unreadable" // like none that there is: make a new one
-		}
-	}
-	if version == len(s.schema) {
-		if changed, err := s.changed(ctx); err != nil || !changed {
-			return "", err
-		}
-		return s.backupIfRoom(ctx)
-	}
-	return s.backup(ctx)
-}
-
-// openedWithout is the event of a step of Open that failed and is lived with.
-func (s *Store) openedWithout(ctx context.Context, doing string, err error) units.Event {
-	return units.Event{
-		Time:    s.now(),
-		Source:  units.SourceStore,
-		Code:    units.EventBootStepFailed,
-		Level:   units.LevelError,
-		Message: s.fail(ctx, doing, err).Error(),
-		Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
-	}
 }
 
 // backups are those there are, the newest first.

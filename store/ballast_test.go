@@ -43,6 +43,7 @@ func TestFullDisk(t *testing.T) {
 	t.Run("without room at all", testNoRoomAtAll)
 	t.Run("changed since the backup", testFullDiskSkipsBackup)
 	t.Run("damaged", testFullDiskDamaged)
+	t.Run("damaged history", testFullDiskDamagedHistory)
 	t.Run("new", testFullDiskNew)
 }
 
@@ -208,15 +209,10 @@ func backedUp(t *testing.T, d disk) {
 	closeStore(t, s)
 }
 
-func wantFullEvents(t *testing.T, events []units.Event, texts ...string) {
+func wantFullEvent(t *testing.T, events []units.Event) {
 	t.Helper()
-	if len(events) != len(texts) {
-		t.Fatalf("events are %+v, want %q", events, texts)
-	}
-	for i, e := range events {
-		if (e.Code == units.EventStoreFull) != strings.HasPrefix(texts[i], "cannot take changes") || !strings.HasPrefix(e.Message, texts[i]) || !strings.HasPrefix(e.Remedy, "df -h ") {
-			t.Errorf("event is %+v, want %q", e, texts[i])
-		}
+	if len(events) != 1 || events[0].Code != units.EventStoreFull || !strings.HasPrefix(events[0].Message, "cannot take changes of definitions") || !strings.HasPrefix(events[0].Remedy, "df -h ") {
+		t.Errorf("events are %+v, want one: %s", events, units.EventStoreFull)
 	}
 }
 
@@ -225,7 +221,7 @@ func testBootsOnFullDisk(t *testing.T) {
 	backedUp(t, d)
 	d.fill()
 	s, events := openWith(t, d.dir(), Options{})
-	wantFullEvents(t, events, "cannot take changes of definitions")
+	wantFullEvent(t, events)
 	hasNoBallast(t, s)
 	if s.alone {
 		t.Error("the ballast was no help")
@@ -333,7 +329,7 @@ func testNoRoomAtAll(t *testing.T) {
 			}
 			d.fill()
 			s, events := openWith(t, d.dir(), Options{})
-			wantFullEvents(t, events, "cannot take changes of definitions")
+			wantFullEvent(t, events)
 			if !s.alone {
 				t.Error("there was room")
 			}
@@ -364,7 +360,7 @@ func testFullDiskSkipsBackup(t *testing.T) {
 	closeStore(t, s)
 	d.fill()
 	s, events := openWith(t, d.dir(), Options{})
-	wantFullEvents(t, events, "cannot back up the store", "cannot take changes of definitions")
+	wantFullEvent(t, events)
 	refusesDefinitions(t, s, []string{"one", "two", "zwei"})
 	wantCode(t, s.BackUpIfChanged(t.Context()), units.CodeStoreFull)
 	if got := list(t, d.dir(), "backups", "*"); len(got) != 1 {
@@ -384,7 +380,7 @@ func testFullDiskDamaged(t *testing.T) {
 	if len(events) == 0 || events[0].Code != units.EventStoreRestored {
 		t.Fatalf("events are %+v", events)
 	}
-	wantFullEvents(t, events[1:], "cannot take changes of definitions")
+	wantFullEvent(t, events[1:])
 	refusesDefinitions(t, s, []string{"one", "two"})
 	closeStore(t, s)
 
@@ -407,6 +403,41 @@ func testFullDiskDamaged(t *testing.T) {
 	s, events = openWith(t, d.dir(), Options{})
 	if len(events) != 1 || events[0].Code != units.EventStoreRestored {
 		t.Errorf("events are %+v", events)
+	}
+	works(t, s)
+}
+
+// Nothing can be mended then, and the services start all the same.
+func testFullDiskDamagedHistory(t *testing.T) {
+	d := newDisk(t)
+	backedUp(t, d)
+	s := open(t, d.dir())
+	put(t, s, define("zwei"))
+	want := []string{"one", "two", "zwei"}
+	save(t, s, job("u", "a", units.PhaseFailed))
+	closeStore(t, s)
+	damageTable(t, s.path(), "jobs")
+	s = open(t, d.dir())
+	wantCode(t, s.Check(t.Context()), units.CodeStoreFailed)
+	closeStore(t, s)
+	if err := os.Remove(filepath.Join(d.dir(), ballastName)); err != nil {
+		t.Fatal(err)
+	}
+	d.fill()
+	s, events := openWith(t, d.dir(), Options{})
+	wantFullEvent(t, events)
+	refusesDefinitions(t, s, want)
+	if err := s.Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+	closeStore(t, s)
+	d.clear()
+	s, events = openWith(t, d.dir(), Options{})
+	if len(events) != 1 || events[0].Code != units.EventStoreRestored {
+		t.Errorf("events are %+v", events)
+	}
+	if got := names(t, s); !slices.Equal(got, want) {
+		t.Errorf("services are %q, want %q", got, want)
 	}
 	works(t, s)
 }

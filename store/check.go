@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/store/migrate"
@@ -15,17 +17,59 @@ import (
 // suffixes of the files that make up one database, itself last.
 var suffixes = []string{"-wal", "-shm", "-journal", ""}
 
+// What is looked for in a file, the first row being what is wrong:
+// https://sqlite.org/pragma.html#pragma_quick_check
+const (
+	inDefinitions = `SELECT quick_check FROM sqlite_schema AS t, pragma_quick_check(t.name)
+		WHERE t.type = 'table' AND t.name IN ('schema', 'services', 'actions') AND quick_check <> 'ok' LIMIT 1`
+	inAll = `SELECT quick_check FROM pragma_quick_check WHERE quick_check <> 'ok' LIMIT 1`
+)
+
+// damagedName is a file that says that there is damage, and which: Open looks at
+// all of the store then.
+const damagedName = "damaged"
+
+func (s *Store) damagedNote() string { return filepath.Join(s.dir, damagedName) }
+
+// Check looks for damage in all of the store, beside those who use it. Open has
+// looked at the definitions alone: how soon services start must not depend on
+// how much history there is. The error is that there is damage; the next Open
+// mends that. What can't be read now is none.
+func (s *Store) Check(ctx context.Context) error {
+	if s.alone { // everybody would have to wait
+		return nil
+	}
+	_, err := examine(ctx, s.path(), asReader, inAll)
+	if !errors.Is(err, errDamaged) {
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("cannot look for damage in the store, ignoring", "error", err)
+		}
+		return nil
+	}
+	if noted := os.WriteFile(s.damagedNote(), []byte(err.Error()+"\n"), 0o600); noted != nil {
+		s.log.Error("the store is damaged, and that can't be noted for the next start", "damage", err, "error", noted)
+		return nil
+	}
+	return s.fail(ctx, "go on with "+s.path()+", which the next start mends", err)
+}
+
 // inspect is the version of the store's schema; 0 is a store that is new. The
 // error is errDamaged when the file has to be set aside.
 func (s *Store) inspect(ctx context.Context) (int, error) {
 	if err := s.rollBack(ctx); err != nil {
 		return 0, err
 	}
+	_, err := os.Lstat(s.damagedNote())
+	damage := inDefinitions
+	// On a full disk nothing can be mended, and the services start all the same.
+	if s.checked = err == nil && !s.alone; s.checked {
+		damage = inAll
+	}
 	params := asReader
 	if s.alone {
 		params = asOnly
 	}
-	version, err := examine(ctx, s.path(), params)
+	version, err := examine(ctx, s.path(), params, damage)
 	why := "it is empty"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -63,9 +107,9 @@ func (s *Store) rollBack(ctx context.Context) error {
 	return nil
 }
 
-// examine checks a database file, and is the version of its schema. The error
-// is errDamaged only if what is on the disk could be read and is no good.
-func examine(ctx context.Context, path, params string) (version int, err error) {
+// examine looks for damage in a database file, and is the version of its schema.
+// The error is errDamaged only if what is on the disk could be read and is no good.
+func examine(ctx context.Context, path, params, damaged string) (version int, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return 0, err
@@ -80,14 +124,15 @@ func examine(ctx context.Context, path, params string) (version int, err error) 
 	}
 	defer db.Close()
 	var found string
-	if err = db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err == nil && found == "ok" {
+	if err = db.QueryRowContext(ctx, damaged).Scan(&found); errors.Is(err, sql.ErrNoRows) {
 		version, err = migrate.Version(ctx, db)
 	}
 	switch {
-	case err == nil && found == "ok":
+	case err == nil && found == "":
 		return version, nil
 	case err == nil:
-		err = errors.New(strings.TrimPrefix(found, "*** in database main ***\n"))
+		first, _, _ := strings.Cut(strings.TrimPrefix(found, "*** in database main ***\n"), "\n")
+		err = errors.New(first)
 	case !damage(err):
 		return 0, err
 	}

@@ -68,8 +68,11 @@ type Store struct {
 	full    atomic.Bool // the disk, as far as is known
 	pending pending
 
+	checked bool // for damage: all of it, by Open
+
 	mu    sync.Mutex // one backup at a time
-	saved string     // fingerprint of the newest backup
+	saved string     // fingerprint of the newest backup, once that is known
+	known bool
 	// When the last backup of this process ended, and how long it took.
 	backedUp time.Time
 	took     time.Duration
@@ -84,8 +87,10 @@ type Store struct {
 // events are what has to be told of it: a damaged file that was set aside, a
 // backup that could not be made. They are there beside an error, too.
 //
-// The order is the contract: lock, check, set aside and restore, refuse a
-// newer schema, back up, migrate. Nothing is changed before the check.
+// The order is the contract: lock, check the definitions, set aside and restore,
+// refuse a newer schema, back up and migrate an older one. Nothing is changed
+// before the check. The rest is checked, and what has changed is backed up, by
+// Check and BackUpInTime, once nobody has to wait for it.
 //
 // A full disk is no reason to fail, if the store is sound and its schema
 // known: the ballast is given up, and if that is not enough, one connection
@@ -148,9 +153,11 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 		return events, err
 	}
 	full := s.reserve()
-	made, unsaved := s.backupAtOpen(ctx, version)
-	if unsaved != nil && (version < len(s.schema) || ctx.Err() != nil) {
-		return events, unsaved
+	var made string
+	if version > 0 && version < len(s.schema) {
+		if made, err = s.backup(ctx); err != nil {
+			return events, err
+		}
 	}
 	if err := s.schema.Apply(ctx, s.w, s.now); err != nil {
 		// Nothing was changed. Were the copy kept, a daemon that fails again
@@ -161,14 +168,17 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 		return events, err
 	}
 	s.prune()
-	if unsaved != nil {
-		// Nothing was about to be changed: a machine with a full disk boots.
-		events = append(events, s.openedWithout(ctx, "back up the store, going on without", unsaved))
-	}
 	if full != nil {
-		event := s.openedWithout(ctx, "take changes of definitions until there is room, going on with those that are stored", full)
-		event.Code = units.EventStoreFull
-		events = append(events, event)
+		events = append(events, units.Event{
+			Time: s.now(), Source: units.SourceStore, Code: units.EventStoreFull, Level: units.LevelError,
+			Message: s.fail(ctx, "take changes of definitions until there is room, going on with those that are stored", full).Error(),
+			Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
+		})
+	}
+	if s.checked {
+		if err := os.Remove(s.damagedNote()); err != nil {
+			s.log.Warn("cannot remove what was noted of damage, ignoring: with each start all of the store is looked at", "error", err)
+		}
 	}
 	return events, nil
 }

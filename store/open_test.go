@@ -178,7 +178,7 @@ func TestHotJournalIsRolledBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	crashed := crash(t, dir)
-	if _, err := examine(t.Context(), filepath.Join(crashed, fileName), asReader); err == nil || errors.Is(err, errDamaged) {
+	if _, err := examine(t.Context(), filepath.Join(crashed, fileName), asReader, inAll); err == nil || errors.Is(err, errDamaged) {
 		t.Fatalf("a reader says %v: the test made no hot journal", err)
 	}
 	if got := len(names(t, open(t, crashed))); got != 40 {

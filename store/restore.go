@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -14,7 +15,8 @@ import (
 )
 
 // restore sets the damaged file aside and puts the newest good backup in its
-// place, or nothing if there is none. It is the event that tells of it, and
+// place, or nothing if there is none; with the definitions of the file, where
+// only the history is damaged. It is the event that tells of it, and
 // the version of what is there now. On an error the damaged file is still where
 // it was, or gone and the next start takes it up from there.
 func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error) {
@@ -24,11 +26,22 @@ func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error
 	}
 	// The copy first: a full disk must leave everything as it was.
 	var copied string
-	if from.path != "" {
-		if copied, err = s.copyIn(from.path); err != nil {
-			return units.Event{}, 0, fmt.Errorf("%s (%v), and a backup can't be copied: %w", s.path(), why, err)
-		}
-		defer os.Remove(copied) // gone if all went well
+	sound, err := s.soundDefinitions(ctx)
+	switch {
+	case err != nil:
+	case from.path != "":
+		copied, err = s.copyIn(from.path)
+	case sound > 0:
+		version = sound
+		copied, err = s.emptyCopy(ctx, version)
+	}
+	defer os.Remove(copied) // gone if all went well
+	kept := err == nil && sound > 0 && sound == version
+	if kept {
+		err = s.copyDefinitions(ctx, copied)
+	}
+	if err != nil {
+		return units.Event{}, 0, fmt.Errorf("%s (%v), and what is to replace it can't be made: %w", s.path(), why, err)
 	}
 	aside, err := s.setAside()
 	if err != nil {
@@ -39,12 +52,12 @@ func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error
 			return units.Event{}, 0, err
 		}
 	}
-	return s.restored(why, aside, from), version, syncDir(s.dir)
+	return s.restored(why, aside, from, kept), version, syncDir(s.dir)
 }
 
 // restored words the event. aside is "" if there was no file, from.path if
-// there was no backup.
-func (s *Store) restored(why error, aside string, from backup) units.Event {
+// there was no backup. kept says that the definitions are those of the file.
+func (s *Store) restored(why error, aside string, from backup, kept bool) units.Event {
 	e := units.Event{Time: s.now(), Source: units.SourceStore, Level: units.LevelError, Code: units.EventStoreRestored}
 	message := []string{fmt.Sprintf("The store %s is lost (%v)", s.path(), why)}
 	remedy := []string{"hero_proc service list"}
@@ -54,7 +67,13 @@ func (s *Store) restored(why error, aside string, from backup) units.Event {
 	}
 	if from.path != "" {
 		message = append(message, fmt.Sprintf("the backup %s of %s was restored", from.path, from.time.Format(time.RFC3339)))
-	} else {
+	}
+	switch {
+	case kept && from.path != "":
+		message = append(message, "the definitions of services were not damaged and are the newest ones")
+	case kept:
+		message = append(message, "there is no good backup, so the history starts empty; the definitions of services were not damaged, and are kept")
+	case from.path == "":
 		e.Code = units.EventStoreReset
 		message = append(message, "there is no good backup, so it starts empty: no service is registered")
 		remedy = append(remedy, "hero_proc service set NAME --exec COMMAND    # for each service")
@@ -74,7 +93,7 @@ func (s *Store) newestGood(ctx context.Context) (backup, int, error) {
 	}
 	var unread error
 	for _, b := range all {
-		version, err := examine(ctx, b.path, asBackup)
+		version, err := examine(ctx, b.path, asBackup, inAll)
 		switch {
 		case err == nil && version > 0 && s.schema.Check(version) == nil:
 			return b, version, nil
@@ -85,6 +104,54 @@ func (s *Store) newestGood(ctx context.Context) (backup, int, error) {
 		}
 	}
 	return backup{}, 0, unread
+}
+
+// soundDefinitions is the version of the store's schema, or 0 if its definitions
+// are damaged, too: where nothing else was looked at, they are.
+func (s *Store) soundDefinitions(ctx context.Context) (version int, err error) {
+	if !s.checked {
+		return 0, nil
+	}
+	version, err = examine(ctx, s.path(), asReader, inDefinitions)
+	switch {
+	case errors.Is(err, errDamaged), errors.Is(err, fs.ErrNotExist), err == nil && s.schema.Check(version) != nil:
+		return 0, nil
+	}
+	return version, err
+}
+
+// emptyCopy is copyIn where there is nothing to copy: a store of that version
+// that holds nothing.
+func (s *Store) emptyCopy(ctx context.Context, version int) (name string, err error) {
+	if name, err = s.copyIn(os.DevNull); err != nil {
+		return "", err
+	}
+	db, err := connect(name, "_auto_vacuum=incremental", 1)
+	if err == nil {
+		err = errors.Join(s.schema[:version].Apply(ctx, db, s.now), db.Close())
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(name))
+	}
+	return name, nil
+}
+
+// copyDefinitions puts the definitions of the store in the place of those of a copy
+// that has the same version.
+func (s *Store) copyDefinitions(ctx context.Context, to string) error {
+	db, err := connect(to, "", 1)
+	if err != nil {
+		return err
+	}
+	from := url.URL{Scheme: "file", Path: s.path(), RawQuery: asReader}
+	_, err = db.ExecContext(ctx, `ATTACH ? AS damaged;
+		BEGIN;
+		DELETE FROM actions;
+		DELETE FROM services;
+		INSERT INTO services SELECT * FROM damaged.services;
+		INSERT INTO actions SELECT * FROM damaged.actions;
+		COMMIT`, from.String())
+	return errors.Join(err, db.Close())
 }
 
 // copyIn copies a file into the store's directory, under a name that means

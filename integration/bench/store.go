@@ -160,6 +160,23 @@ func history(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.add("store", "size when it is bounded"+of, ours, "MB", aim{}, after)
+	var boots []float64
+	for range b.runs {
+		if err := b.stop(ctx, daemon); err != nil {
+			return err
+		}
+		if err := b.start(ctx, daemon); err != nil {
+			return err
+		}
+		if ms, err = b.upIn(ctx, daemon); err != nil {
+			return err
+		}
+		boots = append(boots, ms)
+		if err := b.settled(ctx); err != nil {
+			return err
+		}
+	}
+	b.add("store", "exec to READY when it is bounded"+of, ours, "ms", aim{}, boots...)
 	if err := b.command(ctx, "store", of, "job", "list"); err != nil {
 		return err
 	}

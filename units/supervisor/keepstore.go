@@ -40,9 +40,14 @@ func due(last *time.Time, every time.Duration) bool {
 }
 
 // keepStore looks after the store, beside the main loop, as all of it may take as
-// long as the disk likes. It ends with the supervisor's life.
+// long as the disk likes. It ends with the supervisor's life, or where the store is
+// damaged, which ends the supervisor.
 func (s *Supervisor) keepStore() {
 	ctx := s.life
+	if err := s.Store.Check(ctx); err != nil {
+		s.damaged <- err
+		return
+	}
 	// What opening the store has found was told.
 	full := slices.ContainsFunc(s.Found, func(e units.Event) bool { return e.Code == units.EventStoreFull })
 	// An idle machine is not woken up for what the next write would tell.
@@ -54,7 +59,16 @@ func (s *Supervisor) keepStore() {
 			soon.Reset(roomEvery)
 		}
 	}
+	backUp := func() error {
+		if err := s.Store.BackUpInTime(ctx); ctx.Err() == nil && !full {
+			return err
+		}
+		return nil
+	}
 	look()
+	if err := backUp(); err != nil {
+		s.reportStep(units.SourceStore, err)
+	}
 	s.retain(ctx)
 	backedUp, retained := time.Now(), time.Now()
 	for {
@@ -66,7 +80,7 @@ func (s *Supervisor) keepStore() {
 		case <-s.storeBeat:
 			if due(&backedUp, backupEvery) {
 				look()
-				if err := s.Store.BackUpInTime(ctx); err != nil && ctx.Err() == nil && !full {
+				if err := backUp(); err != nil {
 					s.Logger.Warn("cannot back up the store, trying again later", "error", err)
 				}
 			}

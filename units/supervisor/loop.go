@@ -24,7 +24,8 @@ const resyncTimeout = 20 * time.Second
 const settleStatus = time.Second
 
 // Run boots, says that the supervisor is ready, and then keeps it true to
-// systemd until ctx ends. [Supervisor.Load] comes before it.
+// systemd until ctx ends, or the store turns out to be damaged, which is its
+// error. [Supervisor.Load] comes before it.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.tasks.Wait()
 	defer s.end()
@@ -73,6 +74,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Logger.Warn("cannot back up the store, ignoring: the next start does", "error", err)
 			}
 			return nil
+		case err := <-s.damaged:
+			// The services run on, and what opens the store next mends it.
+			s.flush(ctx)
+			return err
 		case <-s.Systemd.Wake():
 			s.backlog.add(s.Systemd.Take(), s.Now())
 		case <-s.backlog.due():

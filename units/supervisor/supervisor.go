@@ -102,6 +102,9 @@ type Store interface {
 	// makes it, unless it is there.
 	CredentialPath(service units.ID, name string) string
 	MakeCredential(ctx context.Context, service units.ID, name string) error
+	// Check looks for damage that opening the store did not look for, which the
+	// next opening mends. Only damage is an error.
+	Check(ctx context.Context) error
 	// BackUpIfChanged makes a backup when a definition has changed since the
 	// last one, or when that is a day old.
 	BackUpIfChanged(ctx context.Context) error
@@ -234,6 +237,8 @@ type Supervisor struct {
 	backlog     backlog
 	// storeBeat and historyBeat pass on the loop's tick.
 	storeBeat, historyBeat beat
+	// damaged says that the store is, once.
+	damaged chan error
 	// readings counts the units that were read since all was quiet. It is the loop's.
 	readings int
 
@@ -271,7 +276,7 @@ func New(o Options) *Supervisor {
 		asked:   map[units.ID]uint64{},
 		stops:   map[units.ID]chan struct{}{},
 		control: make(chan struct{}, 1), lookBackDue: make(chan struct{}, 1),
-		storeBeat: make(beat, 1), historyBeat: make(beat, 1),
+		storeBeat: make(beat, 1), historyBeat: make(beat, 1), damaged: make(chan error, 1),
 		up: make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
