@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"math"
 	"time"
 
@@ -89,20 +90,14 @@ func (s *Store) pastRows(ctx context.Context, query string, below row) ([]row, e
 
 func (s *Store) deleteJobs(ctx context.Context, rows []row, done *units.Retained) error {
 	var jobs, runs int64
-	err := s.write(ctx, "delete old jobs", func(tx *sql.Tx) error {
-		jobs, runs = 0, 0
-		for _, r := range rows {
-			n, err := deleted(ctx, tx, `DELETE FROM jobs WHERE id = ? AND phase NOT IN ('pending', 'running')`, r.id)
-			if err != nil {
-				return err
-			}
-			jobs += n
-			if n, err = deleted(ctx, tx, `DELETE FROM runs WHERE id = ?1 AND state NOT IN ('open', 'canceled') AND NOT EXISTS (SELECT 1 FROM jobs WHERE run_id = ?1)`, r.run); err != nil {
-				return err
-			}
-			runs += n
+	err := s.write(ctx, "delete old jobs", func(tx *sql.Tx) (err error) {
+		if jobs, err = deleted(ctx, tx, `DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND phase NOT IN ('pending', 'running')`,
+			rows, func(r row) int64 { return r.id }); err != nil {
+			return err
 		}
-		return nil
+		runs, err = deleted(ctx, tx, `DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?)) AND state NOT IN ('open', 'canceled')
+			AND NOT EXISTS (SELECT 1 FROM jobs WHERE run_id = runs.id)`, rows, func(r row) int64 { return r.run })
+		return err
 	})
 	if err == nil {
 		done.Jobs, done.Runs = done.Jobs+jobs, done.Runs+runs
@@ -112,16 +107,9 @@ func (s *Store) deleteJobs(ctx context.Context, rows []row, done *units.Retained
 
 func (s *Store) deleteLogs(ctx context.Context, rows []row, done *units.Retained) error {
 	var logs int64
-	err := s.write(ctx, "delete old logs", func(tx *sql.Tx) error {
-		logs = 0
-		for _, r := range rows {
-			n, err := deleted(ctx, tx, `DELETE FROM logs WHERE id = ?`, r.id)
-			if err != nil {
-				return err
-			}
-			logs += n
-		}
-		return nil
+	err := s.write(ctx, "delete old logs", func(tx *sql.Tx) (err error) {
+		logs, err = deleted(ctx, tx, `DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?))`, rows, func(r row) int64 { return r.id })
+		return err
 	})
 	if err == nil {
 		done.Logs += logs
@@ -129,8 +117,17 @@ func (s *Store) deleteLogs(ctx context.Context, rows []row, done *units.Retained
 	return err
 }
 
-func deleted(ctx context.Context, tx *sql.Tx, query string, arg any) (int64, error) {
-	result, err := tx.ExecContext(ctx, query, arg)
+// deleted is how many rows a statement deletes that takes their numbers, as JSON.
+func deleted(ctx context.Context, tx *sql.Tx, query string, rows []row, number func(row) int64) (int64, error) {
+	numbers := make([]int64, len(rows))
+	for i, r := range rows {
+		numbers[i] = number(r)
+	}
+	list, err := json.Marshal(numbers)
+	if err != nil {
+		return 0, err
+	}
+	result, err := tx.ExecContext(ctx, query, string(list))
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,8 +40,15 @@ func (b *bench) bootWith(ctx context.Context, what string, a aim, services []uni
 	if err := b.register(ctx, services); err != nil {
 		return err
 	}
-	var took, sandbox []float64
+	var took, sandbox, loaded []float64
 	for range b.runs {
+		if services != nil {
+			ms, err := b.loadStatic(ctx, len(services))
+			if err != nil {
+				return err
+			}
+			loaded = append(loaded, ms)
+		}
 		if err := b.start(ctx, daemon); err != nil {
 			return err
 		}
@@ -56,8 +64,29 @@ func (b *bench) bootWith(ctx context.Context, what string, a aim, services []uni
 	b.add("boot", what, ours, "ms", a, took...)
 	if services == nil {
 		b.add("boot", "fork to exec, for systemd to make the daemon's sandbox", "systemd", "ms", aim{}, sandbox...)
+		return nil
 	}
+	b.add("boot", fmt.Sprintf("load %d units, none to start", len(services)), staticFiles, "ms", aim{}, loaded...)
+	compare(b.rows[len(b.rows)-2:], a, staticFiles)
 	return nil
+}
+
+// loadStatic is how long systemd takes to load as many unit files, which it does
+// as soon as something that it starts names them.
+func (b *bench) loadStatic(ctx context.Context, n int) (ms float64, err error) {
+	if err := writeTarget(ctx, n, "After"); err != nil {
+		return 0, err
+	}
+	begun := time.Now()
+	if err := b.start(ctx, "benchstatic.target"); err != nil {
+		return 0, err
+	}
+	ms = since(begun)
+	all, err := b.count(ctx, "loaded", "benchstatic-*.service")
+	if err == nil && all != n {
+		err = fmt.Errorf("%d of %d units are loaded", all, n)
+	}
+	return ms, errors.Join(err, clearStatic(ctx, b, n))
 }
 
 // readyIn is how long the daemon took from its execution until it was ready,

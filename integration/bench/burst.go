@@ -147,7 +147,10 @@ func staticUnits(n int) []string {
 	return list
 }
 
-func writeStatic(ctx context.Context, b *bench, n int) error {
+func writeStatic(ctx context.Context, _ *bench, n int) error { return writeTarget(ctx, n, "Wants") }
+
+// writeTarget writes the files, and the target that has this dependency on all.
+func writeTarget(ctx context.Context, n int, dependency string) error {
 	if err := os.MkdirAll(staticDir, 0o755); err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func writeStatic(ctx context.Context, b *bench, n int) error {
 		}
 	}
 	list := strings.Join(staticUnits(n), " ")
-	if err := os.WriteFile(filepath.Join(staticDir, "benchstatic.target"), []byte("[Unit]\nWants="+list+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(staticDir, "benchstatic.target"), []byte("[Unit]\n"+dependency+"="+list+"\n"), 0o644); err != nil {
 		return err
 	}
 	return run(ctx, "systemctl", "daemon-reload")

@@ -181,8 +181,13 @@ func property[T any](ctx context.Context, b *bench, unit, iface, name string) (v
 
 // active is how many units that match are active.
 func (b *bench) active(ctx context.Context, pattern string) (int, error) {
+	return b.count(ctx, "active", pattern)
+}
+
+// count is how many units that match are in that state.
+func (b *bench) count(ctx context.Context, state, pattern string) (int, error) {
 	var list [][]any
-	err := b.systemd.CallWithContext(ctx, systemdManager+"ListUnitsByPatterns", 0, []string{"active"}, []string{pattern}).Store(&list)
+	err := b.systemd.CallWithContext(ctx, systemdManager+"ListUnitsByPatterns", 0, []string{state}, []string{pattern}).Store(&list)
 	return len(list), err
 }
 
