@@ -31,8 +31,8 @@ const (
 // Parameters of the kinds of connections: https://sqlite.org/uri.html
 // and, with an underscore, the pragmas that go-sqlite3 sets on each one.
 const (
-	asWriter = "_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_foreign_keys=on&_txlock=immediate&_auto_vacuum=incremental"
-	asReader = "mode=ro&_busy_timeout=5000"
+	asWriter = "_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_foreign_keys=on&_txlock=immediate&_auto_vacuum=incremental&_stmt_cache_size=32"
+	asReader = "mode=ro&_busy_timeout=5000&_stmt_cache_size=32"
 	// The one connection of a store without room for files beside it: with an
 	// exclusive lock SQLite keeps the WAL's index in memory, and reading takes
 	// no room at all. No parameter that looks into the file may come before the
