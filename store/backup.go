@@ -89,27 +89,16 @@ func (s *Store) changed(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.known {
-		if s.saved, err = s.newestFingerprint(ctx); err != nil {
-			return false, err
-		}
-		s.known = true
-	}
-	return sum != s.saved, nil
-}
-
-func (s *Store) newestFingerprint(ctx context.Context) (string, error) {
 	all, err := s.backups()
 	if err != nil || len(all) == 0 {
-		return "", err
+		return sum != "", err
 	}
-	sum, err := fileFingerprint(ctx, all[0].path)
-	if err != nil && ctx.Err() == nil {
-		return "unreadable", nil // like none that there is: make a new one
+	saved, err := fileFingerprint(ctx, all[0].path)
+	if ctx.Err() != nil {
+		return false, err
 	}
-	return sum, err
+	// One that can't be read is as good as none.
+	return err != nil || sum != saved, nil
 }
 
 // stale says that the newest backup is a day old, and lacks some history.
@@ -177,8 +166,7 @@ func (s *Store) backup(ctx context.Context) (string, error) {
 	if err := f.Sync(); err != nil {
 		return "", err
 	}
-	sum, err := fileFingerprint(ctx, f.Name())
-	if err != nil {
+	if _, err := fileFingerprint(ctx, f.Name()); err != nil {
 		return "", err
 	}
 	others, err := s.backups()
@@ -194,7 +182,6 @@ func (s *Store) backup(ctx context.Context) (string, error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return "", err
 	}
-	s.saved, s.known = sum, true
 	return path, syncDir(s.backupDir())
 }
 

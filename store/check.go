@@ -33,24 +33,33 @@ func (s *Store) damagedNote() string { return filepath.Join(s.dir, damagedName) 
 
 // Check looks for damage in all of the store, beside those who use it. Open has
 // looked at the definitions alone: how soon services start must not depend on
-// how much history there is. The error is that there is damage; the next Open
-// mends that. What can't be read now is none.
-func (s *Store) Check(ctx context.Context) error {
+// how much history there is. mend says that the error is damage that the next Open
+// mends; any other error is for somebody to look into.
+func (s *Store) Check(ctx context.Context) (mend bool, err error) {
 	if s.alone { // everybody would have to wait
-		return nil
+		return false, nil
 	}
-	_, err := examine(ctx, s.path(), asReader, inAll)
-	if !errors.Is(err, errDamaged) {
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("cannot look for damage in the store, ignoring", "error", err)
-		}
-		return nil
+	doing := "look for damage in " + s.path()
+	_, err = look(ctx, s.path(), asReader, inAll)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return false, nil
+	case !errors.Is(err, errDamaged):
+		return false, s.fail(ctx, doing, err)
+	}
+	// Closing the file would take SQLite's locks on it away, which are the process's.
+	f, unread := os.Open(s.path())
+	if unread == nil {
+		s.unclosed = f
+		unread = readAll(f)
+	}
+	if unread != nil {
+		return false, s.fail(ctx, doing, unread)
 	}
 	if noted := os.WriteFile(s.damagedNote(), []byte(err.Error()+"\n"), 0o600); noted != nil {
-		s.log.Error("the store is damaged, and that can't be noted for the next start", "damage", err, "error", noted)
-		return nil
+		return false, s.fail(ctx, "note for the next start that "+s.path()+" is "+err.Error(), noted)
 	}
-	return s.fail(ctx, "go on with "+s.path()+", which the next start mends", err)
+	return true, s.fail(ctx, "go on with "+s.path()+", which the next start mends", err)
 }
 
 // inspect is the version of the store's schema; 0 is a store that is new. The
@@ -59,17 +68,16 @@ func (s *Store) inspect(ctx context.Context) (int, error) {
 	if err := s.rollBack(ctx); err != nil {
 		return 0, err
 	}
-	_, err := os.Lstat(s.damagedNote())
-	damage := inDefinitions
-	// On a full disk nothing can be mended, and the services start all the same.
-	if s.checked = err == nil && !s.alone; s.checked {
-		damage = inAll
-	}
 	params := asReader
 	if s.alone {
 		params = asOnly
 	}
-	version, err := examine(ctx, s.path(), params, damage)
+	version, err := examine(ctx, s.path(), params, inDefinitions)
+	// An update of the schema touches the history too. On a full disk nothing can be
+	// mended, and the services start all the same.
+	if _, none := os.Lstat(s.damagedNote()); err == nil && version > 0 && !s.alone && (none == nil || version < len(s.schema)) {
+		version, err = examine(ctx, s.path(), params, inAll)
+	}
 	why := "it is empty"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -110,6 +118,29 @@ func (s *Store) rollBack(ctx context.Context) error {
 // examine looks for damage in a database file, and is the version of its schema.
 // The error is errDamaged only if what is on the disk could be read and is no good.
 func examine(ctx context.Context, path, params, damaged string) (version int, err error) {
+	version, err = look(ctx, path, params, damaged)
+	if !errors.Is(err, errDamaged) {
+		return version, err
+	}
+	f, unread := os.Open(path)
+	if unread == nil {
+		unread = errors.Join(readAll(f), f.Close())
+	}
+	if unread != nil {
+		return 0, unread
+	}
+	return 0, err
+}
+
+// readAll reads a file to its end: quick_check counts a page that the disk would
+// not give among the damaged ones, so the disk has to give them all first.
+func readAll(f *os.File) error {
+	_, err := io.Copy(io.Discard, f)
+	return err
+}
+
+// look is examine by SQLite alone.
+func look(ctx context.Context, path, params, damaged string) (version int, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return 0, err
@@ -124,34 +155,18 @@ func examine(ctx context.Context, path, params, damaged string) (version int, er
 	}
 	defer db.Close()
 	var found string
-	if err = db.QueryRowContext(ctx, damaged).Scan(&found); errors.Is(err, sql.ErrNoRows) {
+	err = db.QueryRowContext(ctx, damaged).Scan(&found)
+	if errors.Is(err, sql.ErrNoRows) {
 		version, err = migrate.Version(ctx, db)
 	}
 	switch {
-	case err == nil && found == "":
-		return version, nil
-	case err == nil:
+	case damage(err):
+		return 0, fmt.Errorf("%w: %w", errDamaged, err)
+	case found != "":
 		first, _, _ := strings.Cut(strings.TrimPrefix(found, "*** in database main ***\n"), "\n")
-		err = errors.New(first)
-	case !damage(err):
-		return 0, err
+		return 0, fmt.Errorf("%w: %s", errDamaged, first)
 	}
-	// quick_check counts a page that the disk would not give among the
-	// damaged ones: the disk has to give them all first.
-	if unread := readAll(path); unread != nil {
-		return 0, unread
-	}
-	return 0, fmt.Errorf("%w: %w", errDamaged, err)
-}
-
-func readAll(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(io.Discard, f)
-	return err
+	return version, err
 }
 
 // size of a file; 0 when it is not there.

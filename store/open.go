@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -68,11 +69,9 @@ type Store struct {
 	full    atomic.Bool // the disk, as far as is known
 	pending pending
 
-	checked bool // for damage: all of it, by Open
+	unclosed io.Closer // for as long as SQLite has the file open; or nil
 
-	mu    sync.Mutex // one backup at a time
-	saved string     // fingerprint of the newest backup, once that is known
-	known bool
+	mu sync.Mutex // one backup at a time
 	// When the last backup of this process ended, and how long it took.
 	backedUp time.Time
 	took     time.Duration
@@ -84,8 +83,8 @@ type Store struct {
 }
 
 // Open opens the store in dir, and makes both if they are not there. The
-// events are what has to be told of it: a damaged file that was set aside, a
-// backup that could not be made. They are there beside an error, too.
+// events are what has to be told of it, like a damaged file that was set aside. They
+// are there beside an error, too.
 //
 // The order is the contract: lock, check the definitions, set aside and restore,
 // refuse a newer schema, back up and migrate an older one. Nothing is changed
@@ -133,6 +132,9 @@ func (s *Store) open(ctx context.Context) (events []units.Event, err error) {
 }
 
 func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
+	if events, err = s.resume(); err != nil {
+		return nil, err
+	}
 	version, err := s.inspect(ctx)
 	if errors.Is(err, errDamaged) {
 		var event units.Event
@@ -175,7 +177,13 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 			Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
 		})
 	}
-	if s.checked {
+	if noted, err := os.ReadFile(s.damagedNote()); err == nil && s.alone {
+		events = append(events, units.Event{
+			Time: s.now(), Source: units.SourceStore, Code: units.EventBootStepFailed, Level: units.LevelError,
+			Message: fmt.Sprintf("cannot replace the store %s: the disk has no room for it; going on with it, as the definitions of services are not damaged: %s", s.path(), strings.TrimSpace(string(noted))),
+			Remedy:  "df -h " + s.dir + "\nsystemctl restart hero_proc    # once there is room",
+		})
+	} else if err == nil {
 		if err := os.Remove(s.damagedNote()); err != nil {
 			s.log.Warn("cannot remove what was noted of damage, ignoring: with each start all of the store is looked at", "error", err)
 		}
@@ -191,6 +199,9 @@ func (s *Store) Close() error {
 		errs = append(errs, fmt.Errorf("%d jobs of the history are lost: %w", n, err))
 	}
 	errs = append(errs, s.disconnect())
+	if s.unclosed != nil {
+		errs = append(errs, s.unclosed.Close())
+	}
 	if s.lock != nil {
 		// Closing alone leaves the lock to a child that is being forked.
 		errs = append(errs, syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,79 +9,161 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
+// replacementName is what is to replace a damaged store: all of it, on the disk.
+// While it is there nothing else is looked at, see replace.
+const replacementName = fileName + ".restored"
+
+func (s *Store) replacement() string { return filepath.Join(s.dir, replacementName) }
+
 // restore sets the damaged file aside and puts the newest good backup in its
 // place, or nothing if there is none; with the definitions of the file, where
-// only the history is damaged. It is the event that tells of it, and
-// the version of what is there now. On an error the damaged file is still where
-// it was, or gone and the next start takes it up from there.
+// only the history is damaged. It is the event that tells of it, and the version of
+// what is there now. On an error the damaged file is still where it was, or the next
+// start goes on with replace.
 func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error) {
-	from, version, err := s.newestGood(ctx)
+	fatal := func(err error) (units.Event, int, error) {
+		return units.Event{}, 0, fmt.Errorf("%s (%v), and what is to replace it can't be made: %w", s.path(), why, err)
+	}
+	sound, err := s.soundDefinitions(ctx)
 	if err != nil {
+		return fatal(err)
+	}
+	from, version, err := s.newestGood(ctx)
+	if err != nil && sound > 0 {
+		s.log.Error("cannot read the backups, going on without: the definitions of services are not damaged", "error", err)
+	} else if err != nil {
 		return units.Event{}, 0, fmt.Errorf("%s (%v), and its backups can't be read: %w", s.path(), why, err)
 	}
 	// The copy first: a full disk must leave everything as it was.
-	var copied string
-	sound, err := s.soundDefinitions(ctx)
-	switch {
-	case err != nil:
-	case from.path != "":
-		copied, err = s.copyIn(from.path)
-	case sound > 0:
-		version = sound
-		copied, err = s.emptyCopy(ctx, version)
+	made, kept, err := s.make(ctx, from, version, sound)
+	if err != nil {
+		return fatal(err)
 	}
-	defer os.Remove(copied) // gone if all went well
-	kept := err == nil && sound > 0 && sound == version
 	if kept {
-		err = s.copyDefinitions(ctx, copied)
+		version = sound
 	}
-	if err != nil {
-		return units.Event{}, 0, fmt.Errorf("%s (%v), and what is to replace it can't be made: %w", s.path(), why, err)
+	defer os.Remove(made) // gone if all went well
+	if err := errors.Join(os.Rename(made, s.replacement()), syncDir(s.dir)); err != nil {
+		return fatal(err)
 	}
-	aside, err := s.setAside()
-	if err != nil {
-		return units.Event{}, 0, err
+	instead := fmt.Sprintf("the backup %s of %s was restored", from.path, from.time.Format(time.RFC3339))
+	switch {
+	case from.path == "" && kept:
+		instead = "there is no good backup, so the history starts empty"
+	case from.path == "":
+		instead = "there is no good backup, so it starts empty: no service is registered"
 	}
-	if copied != "" {
-		if err := os.Rename(copied, s.path()); err != nil {
-			return units.Event{}, 0, err
-		}
+	if kept {
+		instead += "; the definitions of services were not damaged, and are the newest ones"
 	}
-	return s.restored(why, aside, from, kept), version, syncDir(s.dir)
+	event, err := s.replace(why, instead)
+	if version == 0 {
+		event.Code = units.EventStoreReset
+		event.Remedy += "\nhero_proc service set NAME --exec COMMAND    # for each service"
+	}
+	return event, version, err
 }
 
-// restored words the event. aside is "" if there was no file, from.path if
-// there was no backup. kept says that the definitions are those of the file.
-func (s *Store) restored(why error, aside string, from backup, kept bool) units.Event {
-	e := units.Event{Time: s.now(), Source: units.SourceStore, Level: units.LevelError, Code: units.EventStoreRestored}
+// replace sets aside what there is and puts the replacement in its place, which is
+// complete: whatever ends this in between, the next start does it again.
+func (s *Store) replace(why error, instead string) (units.Event, error) {
+	aside, err := s.setAside()
+	if err == nil {
+		err = errors.Join(os.Rename(s.replacement(), s.path()), syncDir(s.dir))
+	}
 	message := []string{fmt.Sprintf("The store %s is lost (%v)", s.path(), why)}
-	remedy := []string{"hero_proc service list"}
+	remedy := "hero_proc service list"
 	if aside != "" {
 		message = append(message, fmt.Sprintf("it was set aside as %s", aside))
-		remedy = append(remedy, fmt.Sprintf("sqlite3 %s .recover    # what can still be read of it, as SQL", aside))
+		remedy += fmt.Sprintf("\nsqlite3 %s .recover    # what can still be read of it, as SQL", aside)
 	}
-	if from.path != "" {
-		message = append(message, fmt.Sprintf("the backup %s of %s was restored", from.path, from.time.Format(time.RFC3339)))
+	return units.Event{
+		Time: s.now(), Source: units.SourceStore, Level: units.LevelError, Code: units.EventStoreRestored,
+		Message: strings.Join(append(message, instead), "; ") + ".", Remedy: remedy,
+	}, err
+}
+
+// resume goes on with a replace that was not done.
+func (s *Store) resume() ([]units.Event, error) {
+	if _, err := os.Lstat(s.replacement()); err != nil {
+		return nil, nil
 	}
+	event, err := s.replace(errors.New("damaged"), "what was to replace it when hero_proc was ended took its place")
+	if err != nil {
+		return nil, err
+	}
+	return []units.Event{event}, nil
+}
+
+// soundDefinitions is the version of the store's schema, or 0 if its definitions
+// are damaged, too.
+func (s *Store) soundDefinitions(ctx context.Context) (version int, err error) {
+	version, err = examine(ctx, s.path(), asReader, inDefinitions)
 	switch {
-	case kept && from.path != "":
-		message = append(message, "the definitions of services were not damaged and are the newest ones")
-	case kept:
-		message = append(message, "there is no good backup, so the history starts empty; the definitions of services were not damaged, and are kept")
-	case from.path == "":
-		e.Code = units.EventStoreReset
-		message = append(message, "there is no good backup, so it starts empty: no service is registered")
-		remedy = append(remedy, "hero_proc service set NAME --exec COMMAND    # for each service")
+	case err != nil && (diskFull(err) || ctx.Err() != nil):
+		return 0, err
+	case err != nil || s.schema.Check(version) != nil:
+		return 0, nil
 	}
-	e.Message = strings.Join(message, "; ") + "."
-	e.Remedy = strings.Join(remedy, "\n")
-	return e
+	return version, nil
+}
+
+// make makes the replacement, with the definitions that are sound, if it is kept
+// that they are.
+func (s *Store) make(ctx context.Context, from backup, version, sound int) (made string, kept bool, err error) {
+	copied := func() { made, err = s.copyIn(cmp.Or(from.path, os.DevNull)) }
+	if copied(); err != nil || sound == 0 || sound < version {
+		return made, false, err
+	}
+	if err = s.takeDefinitions(ctx, made, sound); err == nil {
+		return made, true, nil
+	}
+	err = errors.Join(err, os.Remove(made))
+	if diskFull(err) || ctx.Err() != nil {
+		return "", false, err
+	}
+	s.log.Error("cannot take the definitions out of the damaged store, going back to those of the backup", "error", err)
+	copied()
+	return made, false, err
+}
+
+// takeDefinitions puts the definitions of the store, which has that version, in the
+// place of those of a copy. No number is given twice: the units of runs have them.
+func (s *Store) takeDefinitions(ctx context.Context, to string, version int) (err error) {
+	db, err := connect(to, "_auto_vacuum=incremental", 1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := s.schema[:version].Apply(ctx, db, s.now); err != nil {
+		return err
+	}
+	from := url.URL{Scheme: "file", Path: s.path(), RawQuery: asReader}
+	if _, err := db.ExecContext(ctx, `ATTACH ? AS damaged;
+		BEGIN;
+		DELETE FROM actions;
+		DELETE FROM services;
+		INSERT INTO services SELECT * FROM damaged.services;
+		INSERT INTO actions SELECT * FROM damaged.actions;
+		COMMIT`, from.String()); err != nil {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, `BEGIN;
+		CREATE TEMP TABLE numbers AS SELECT name, max(seq) AS seq FROM
+			(SELECT name, seq FROM damaged.sqlite_sequence UNION ALL SELECT name, seq FROM main.sqlite_sequence) GROUP BY name;
+		DELETE FROM main.sqlite_sequence;
+		INSERT INTO main.sqlite_sequence SELECT name, seq FROM numbers;
+		COMMIT`); err != nil {
+		s.log.Warn("cannot tell which numbers of runs and jobs were given, ignoring: they may be given again", "error", err)
+	}
+	return nil
 }
 
 // newestGood is the newest backup that passes the check and that this version
@@ -104,54 +187,6 @@ func (s *Store) newestGood(ctx context.Context) (backup, int, error) {
 		}
 	}
 	return backup{}, 0, unread
-}
-
-// soundDefinitions is the version of the store's schema, or 0 if its definitions
-// are damaged, too: where nothing else was looked at, they are.
-func (s *Store) soundDefinitions(ctx context.Context) (version int, err error) {
-	if !s.checked {
-		return 0, nil
-	}
-	version, err = examine(ctx, s.path(), asReader, inDefinitions)
-	switch {
-	case errors.Is(err, errDamaged), errors.Is(err, fs.ErrNotExist), err == nil && s.schema.Check(version) != nil:
-		return 0, nil
-	}
-	return version, err
-}
-
-// emptyCopy is copyIn where there is nothing to copy: a store of that version
-// that holds nothing.
-func (s *Store) emptyCopy(ctx context.Context, version int) (name string, err error) {
-	if name, err = s.copyIn(os.DevNull); err != nil {
-		return "", err
-	}
-	db, err := connect(name, "_auto_vacuum=incremental", 1)
-	if err == nil {
-		err = errors.Join(s.schema[:version].Apply(ctx, db, s.now), db.Close())
-	}
-	if err != nil {
-		return "", errors.Join(err, os.Remove(name))
-	}
-	return name, nil
-}
-
-// copyDefinitions puts the definitions of the store in the place of those of a copy
-// that has the same version.
-func (s *Store) copyDefinitions(ctx context.Context, to string) error {
-	db, err := connect(to, "", 1)
-	if err != nil {
-		return err
-	}
-	from := url.URL{Scheme: "file", Path: s.path(), RawQuery: asReader}
-	_, err = db.ExecContext(ctx, `ATTACH ? AS damaged;
-		BEGIN;
-		DELETE FROM actions;
-		DELETE FROM services;
-		INSERT INTO services SELECT * FROM damaged.services;
-		INSERT INTO actions SELECT * FROM damaged.actions;
-		COMMIT`, from.String())
-	return errors.Join(err, db.Close())
 }
 
 // copyIn copies a file into the store's directory, under a name that means

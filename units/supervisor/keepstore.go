@@ -44,9 +44,11 @@ func due(last *time.Time, every time.Duration) bool {
 // damaged, which ends the supervisor.
 func (s *Supervisor) keepStore() {
 	ctx := s.life
-	if err := s.Store.Check(ctx); err != nil {
+	if mend, err := s.Store.Check(ctx); mend {
 		s.damaged <- err
 		return
+	} else if err != nil {
+		s.reportStore(units.EventBootStepFailed, err)
 	}
 	// What opening the store has found was told.
 	full := slices.ContainsFunc(s.Found, func(e units.Event) bool { return e.Code == units.EventStoreFull })
@@ -67,7 +69,7 @@ func (s *Supervisor) keepStore() {
 	}
 	look()
 	if err := backUp(); err != nil {
-		s.reportStep(units.SourceStore, err)
+		s.reportStore(units.EventBootStepFailed, err)
 	}
 	s.retain(ctx)
 	backedUp, retained := time.Now(), time.Now()
@@ -104,11 +106,7 @@ func (s *Supervisor) lookForRoom(ctx context.Context, was bool) (full bool) {
 	full = err != nil
 	switch {
 	case full && !was:
-		e := units.Event{Source: units.SourceStore, Code: units.EventStoreFull, Level: units.LevelError, Message: err.Error()}
-		if known := (*units.Error)(nil); errors.As(err, &known) {
-			e.Remedy = known.Remedy
-		}
-		s.report(e)
+		s.reportStore(units.EventStoreFull, err)
 	case !full && was:
 		message := "The disk of the store has room again: definitions can be changed"
 		if written > 0 {
@@ -117,6 +115,18 @@ func (s *Supervisor) lookForRoom(ctx context.Context, was bool) (full bool) {
 		s.report(units.Event{Source: units.SourceStore, Code: units.EventStoreRoom, Level: units.LevelInfo, Message: message})
 	}
 	return full
+}
+
+// reportStore reports what is wrong with the store.
+func (s *Supervisor) reportStore(code units.EventCode, err error) {
+	e := units.Event{
+		Source: units.SourceStore, Code: code, Level: units.LevelError, Message: err.Error(),
+		Remedy: "df -h /var/lib/hero_proc\nls -la /var/lib/hero_proc /var/lib/hero_proc/backups\njournalctl --dmesg --priority=err",
+	}
+	if known := (*units.Error)(nil); errors.As(err, &known) && known.Remedy != "" {
+		e.Remedy = known.Remedy
+	}
+	s.report(e)
 }
 
 // retain bounds the history.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
+	"forge.ourworld.tf/lhumina_code/hero_proc/units/plan"
 )
 
 // room is a store of which nothing is asked but whether it has room, and a
@@ -63,5 +65,78 @@ func TestFullDiskIsToldOnce(t *testing.T) {
 				t.Errorf("step %d: told %+v", i, e)
 			}
 		}
+	}
+}
+
+// kept is a store of which nothing is asked but what keepStore does with it at
+// first.
+type kept struct {
+	room
+	mend           bool
+	damage, backup error
+	backups        int
+	bounded        chan struct{}
+}
+
+func (k *kept) Check(context.Context) (bool, error) { return k.mend, k.damage }
+func (k *kept) BackUpInTime(context.Context) error  { k.backups++; return k.backup }
+func (k *kept) Retain(context.Context, func(units.Past) bool) (units.Retained, error) {
+	close(k.bounded)
+	return units.Retained{}, nil
+}
+
+// What is wrong with the store is told, and no reason to leave it alone; damage
+// that the next start mends ends the supervisor.
+func TestStoreIsLookedAtFirst(t *testing.T) {
+	t.Parallel()
+	failed := func(text string) error { return units.Errorf(units.CodeStoreFailed, "%s", text) }
+	for _, c := range []struct {
+		name string
+		k    kept
+		ends bool
+		told []string
+	}{
+		{"sound", kept{}, false, nil},
+		{"damaged", kept{mend: true, damage: failed("damaged")}, true, nil},
+		{"can't be looked at", kept{damage: failed("a bad sector")}, false, []string{"a bad sector"}},
+		{"can't be backed up", kept{backup: failed("no backup")}, false, []string{"no backup"}},
+		{"both", kept{damage: failed("a bad sector"), backup: failed("no backup")}, false, []string{"a bad sector", "no backup"}},
+		{"full, which is told", kept{room: room{err: units.Errorf(units.CodeStoreFull, "full")}, backup: failed("no backup")}, false, []string{"full"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			k := &c.k
+			k.bounded = make(chan struct{})
+			s := New(Options{Store: k, Journal: k, Queue: k, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+			s.graph.Store(plan.NewGraph(nil))
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				s.keepStore()
+			}()
+			if c.ends {
+				<-done
+				if err := <-s.damaged; !errors.Is(err, k.damage) || k.backups > 0 {
+					t.Errorf("it ends with %v, after %d backups", err, k.backups)
+				}
+			} else {
+				<-k.bounded
+				s.end()
+				<-done
+				if len(s.damaged) > 0 || k.backups != 1 {
+					t.Errorf("it ends with %v, after %d backups", <-s.damaged, k.backups)
+				}
+			}
+			var told []string
+			for _, e := range k.told {
+				if e.Source != units.SourceStore || e.Level != units.LevelError || e.Code == units.EventBootStepFailed && !strings.Contains(e.Remedy, "df -h") {
+					t.Errorf("told %+v", e)
+				}
+				told = append(told, e.Message)
+			}
+			if !slices.Equal(told, c.told) {
+				t.Errorf("told %q, want %q", told, c.told)
+			}
+		})
 	}
 }

@@ -102,9 +102,9 @@ type Store interface {
 	// makes it, unless it is there.
 	CredentialPath(service units.ID, name string) string
 	MakeCredential(ctx context.Context, service units.ID, name string) error
-	// Check looks for damage that opening the store did not look for, which the
-	// next opening mends. Only damage is an error.
-	Check(ctx context.Context) error
+	// Check looks for damage that opening the store did not look for. mend says that
+	// there is some, and that the next opening mends it.
+	Check(ctx context.Context) (mend bool, err error)
 	// BackUpIfChanged makes a backup when a definition has changed since the
 	// last one, or when that is a day old.
 	BackUpIfChanged(ctx context.Context) error
