@@ -151,6 +151,9 @@ with open("`+database+`", "r+b") as f:
 	if n := g.prop(daemon, "NRestarts"); n != "1" {
 		t.Errorf("systemd has restarted hero_proc %s times, want once", n)
 	}
+	if said := g.sh("journalctl --boot --unit hero_proc --grep 'which the next start mends|with result' --output cat"); !strings.Contains(said, "cannot go on") || !strings.Contains(said, "with result 'exit-code'") {
+		t.Errorf("hero_proc did not end by itself: %s", said)
+	}
 	g.active(daemon, heroDB, "hero-core-web.service")
 	if up, again := g.usec(heroDB, "ActiveEnterTimestampMonotonic"), g.usec(daemon, "ExecMainStartTimestampMonotonic"); up > again {
 		t.Errorf("hero_db is up since %d µs, after the start at %d that has mended the store", up, again)

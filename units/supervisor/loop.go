@@ -29,6 +29,8 @@ const settleStatus = time.Second
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.tasks.Wait()
 	defer s.end()
+	ctx, stop := context.WithCancel(ctx) // tasks go by either
+	defer stop()
 	s.boot(ctx)
 	if ctx.Err() != nil {
 		return nil
