@@ -44,6 +44,7 @@ func TestFullDisk(t *testing.T) {
 	t.Run("changed since the backup", testFullDiskSkipsBackup)
 	t.Run("damaged", testFullDiskDamaged)
 	t.Run("damaged history", testFullDiskDamagedHistory)
+	t.Run("damaged history and little room", testLittleRoomDamagedHistory)
 	t.Run("new", testFullDiskNew)
 }
 
@@ -98,6 +99,19 @@ func (d disk) free() uint64 {
 		d.t.Fatal(err)
 	}
 	return st.Bfree * uint64(st.Bsize)
+}
+
+// leave takes all but that many bytes.
+func (d disk) leave(bytes int64) {
+	d.t.Helper()
+	f, err := os.Create(d.other())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Fallocate(int(f.Fd()), 0, 0, int64(d.free())-bytes); err != nil {
+		d.t.Fatalf("fill the disk: %v", err)
+	}
 }
 
 func (d disk) clear() {
@@ -425,7 +439,7 @@ func testFullDiskDamagedHistory(t *testing.T) {
 	}
 	d.fill()
 	s, events := openWith(t, d.dir(), Options{})
-	if len(events) != 2 || !strings.Contains(events[1].Message, "the disk has no room") || !strings.Contains(events[1].Message, "damaged: ") {
+	if len(events) != 2 || events[1].Level != units.LevelError || !strings.Contains(events[1].Message, "can't be replaced: no space left") {
 		t.Fatalf("events are %+v", events)
 	}
 	wantFullEvent(t, events[:1])
@@ -441,6 +455,39 @@ func testFullDiskDamagedHistory(t *testing.T) {
 		t.Errorf("services are %q, want %q", got, want)
 	}
 	works(t, s)
+}
+
+// Room for the store, and not for another one.
+func testLittleRoomDamagedHistory(t *testing.T) {
+	d := newDisk(t)
+	s := open(t, d.dir())
+	put(t, s, define("one"))
+	for range 10 {
+		if err := s.appendLogs(t.Context(), []units.Event{told(strings.Repeat("x", 200_000))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Backup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	damageTable(t, s.path(), "jobs")
+	s = open(t, d.dir())
+	checkFails(t, s)
+	closeStore(t, s)
+	d.leave(1 << 20)
+	for i := range 2 {
+		s, events := openWith(t, d.dir(), Options{})
+		if len(events) != 1 || events[0].Code != units.EventBootStepFailed || !strings.Contains(events[0].Message, "can't be replaced: no space left") {
+			t.Errorf("events are %+v", events)
+		}
+		hasBallast(t, s)
+		checkPasses(t, s)
+		put(t, s, define(fmt.Sprint("more", i)))
+		closeStore(t, s)
+	}
+	d.clear()
+	mended(t, d.dir(), Options{}, "the definitions", "more0", "more1", "one")
 }
 
 func testFullDiskNew(t *testing.T) {

@@ -36,7 +36,7 @@ func (s *Store) damagedNote() string { return filepath.Join(s.dir, damagedName) 
 // how much history there is. mend says that the error is damage that the next Open
 // mends; any other error is for somebody to look into.
 func (s *Store) Check(ctx context.Context) (mend bool, err error) {
-	if s.alone { // everybody would have to wait
+	if s.alone || s.unmended { // everybody would have to wait; it is known
 		return false, nil
 	}
 	doing := "look for damage in " + s.path()
@@ -50,13 +50,14 @@ func (s *Store) Check(ctx context.Context) (mend bool, err error) {
 	// Closing the file would take SQLite's locks on it away, which are the process's.
 	f, unread := os.Open(s.path())
 	if unread == nil {
-		s.unclosed = f
+		s.unclosed = append(s.unclosed, f)
 		unread = readAll(f)
 	}
 	if unread != nil {
 		return false, s.fail(ctx, doing, unread)
 	}
-	if noted := os.WriteFile(s.damagedNote(), []byte(err.Error()+"\n"), 0o600); noted != nil {
+	noted := os.WriteFile(s.damagedNote(), []byte(err.Error()+"\n"), 0o600)
+	if info, _ := os.Lstat(s.damagedNote()); info == nil || !info.Mode().IsRegular() { // it need not say anything
 		return false, s.fail(ctx, "note for the next start that "+s.path()+" is "+err.Error(), noted)
 	}
 	return true, s.fail(ctx, "go on with "+s.path()+", which the next start mends", err)
@@ -73,10 +74,17 @@ func (s *Store) inspect(ctx context.Context) (int, error) {
 		params = asOnly
 	}
 	version, err := examine(ctx, s.path(), params, inDefinitions)
-	// An update of the schema touches the history too. On a full disk nothing can be
-	// mended, and the services start all the same.
-	if _, none := os.Lstat(s.damagedNote()); err == nil && version > 0 && !s.alone && (none == nil || version < len(s.schema)) {
-		version, err = examine(ctx, s.path(), params, inAll)
+	_, none := os.Lstat(s.damagedNote())
+	switch {
+	case err != nil || version == 0:
+	case s.alone: // and nothing can be mended
+		s.unmended = none == nil
+	case none == nil || version < len(s.schema): // an update touches the history, too
+		if _, all := examine(ctx, s.path(), params, inAll); errors.Is(all, errDamaged) || diskFull(all) || ctx.Err() != nil {
+			err = all
+		} else if all != nil {
+			s.log.Error("cannot look at all of the store, going on: the definitions of services are not damaged", "error", all)
+		}
 	}
 	why := "it is empty"
 	switch {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/store/migrate"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -33,6 +34,25 @@ func damageTable(t *testing.T, path, name string) {
 	t.Helper()
 	page, pageSize := rootPage(t, path, name)
 	overwrite(t, path, (page-1)*pageSize, pageSize, 0xA5)
+}
+
+// twice has a service there twice, which quick_check does not see: its key is
+// wrong in the index.
+func twice(t *testing.T, path, name string) {
+	t.Helper()
+	page, pageSize := rootPage(t, path, "sqlite_autoindex_services_1")
+	content := []byte(read(t, path))
+	index := content[(page-1)*pageSize : page*pageSize]
+	copy(index, bytes.Replace(index, []byte("core"+name), []byte("core"+strings.Repeat("x", len(name))), 1))
+	rewrite(t, path, string(content))
+	db, err := connect(path, "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO services SELECT * FROM services NOT INDEXED WHERE +name = ?`, name); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkFails has Check find damage, and note it.
@@ -224,21 +244,7 @@ func TestDamagedHistoryAndMore(t *testing.T) {
 		want []string
 	}{
 		{"definitions that can't be taken", func(t *testing.T, s *Store, _ string) {
-			// A key that is wrong in the index, which quick_check does not look at,
-			// lets the row be there twice.
-			page, pageSize := rootPage(t, s.path(), "sqlite_autoindex_services_1")
-			content := []byte(read(t, s.path()))
-			index := content[(page-1)*pageSize : page*pageSize]
-			copy(index, bytes.Replace(index, []byte("coretwo"), []byte("coretwp"), 1))
-			rewrite(t, s.path(), string(content))
-			db, err := connect(s.path(), "", 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			if _, err := db.Exec(`INSERT INTO services SELECT * FROM services NOT INDEXED WHERE +name = 'two'`); err != nil {
-				t.Fatal(err)
-			}
+			twice(t, s.path(), "two")
 		}, "was restored.", []string{"one"}},
 		{"a backup that can't be read", func(t *testing.T, _ *Store, backup string) {
 			if err := errors.Join(os.Remove(backup), os.Mkdir(backup, 0o700)); err != nil {
@@ -265,27 +271,123 @@ func TestDamagedHistoryAndMore(t *testing.T) {
 	}
 }
 
+// A backup that can't be read is no reason to go back to nothing.
+func TestNothingThatCanReplaceTheStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	put(t, s, define("one"))
+	backup, err := s.Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, define("two"))
+	closeStore(t, s)
+	twice(t, s.path(), "two")
+	damageTable(t, s.path(), "jobs")
+	rewrite(t, s.damagedNote(), "damaged")
+	good := read(t, backup)
+	if err := errors.Join(os.Remove(backup), os.Mkdir(backup, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	before := read(t, s.path())
+	_, events, err := Open(t.Context(), dir, Options{})
+	wantCode(t, err, units.CodeStoreFailed)
+	if left := append(list(t, dir, "hero_proc.db?*ed*"), list(t, dir, tempPrefix+"*")...); len(events)+len(left) > 0 || read(t, s.path()) != before {
+		t.Errorf("events are %+v, and there are %q", events, left)
+	}
+	if err := os.Remove(backup); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, backup, good)
+	mended(t, dir, Options{}, "was restored.", "one")
+}
+
+// The history is read as far as it can be where definitions are lost.
+func TestRunsOutliveDamagedDefinitions(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	put(t, s, define("one"))
+	over, err := s.BeginRun(t.Context(), adHoc("over"), "boot", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Backup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EndRuns(t.Context(), over.Run); err != nil {
+		t.Fatal(err)
+	}
+	last := job("u", "b", units.PhaseRunning)
+	save(t, s, last)
+	closeStore(t, s)
+	damageTable(t, s.path(), "services")
+	s = mended(t, dir, Options{}, "was restored.", "one")
+	if open, err := s.OpenRuns(t.Context()); err != nil || len(open) > 0 {
+		t.Errorf("open runs are %+v, %v: that was over", open, err)
+	}
+	next := job("u", "c", units.PhaseFailed)
+	if save(t, s, next); next.ID <= last.ID || next.Run <= last.Run {
+		t.Errorf("job %d of run %d comes after job %d of run %d", next.ID, next.Run, last.ID, last.Run)
+	}
+}
+
 // A crash at any point while a store is replaced loses nothing of what replaces it.
 func TestReplacementGoesOnAfterACrash(t *testing.T) {
 	t.Parallel()
 	for done := range len(suffixes) + 1 {
-		dir := t.TempDir()
-		s := open(t, dir)
-		put(t, s, define("one"))
-		made, err := s.Backup(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		put(t, s, define("two"))
-		dir = crash(t, dir) // with a WAL
-		path := filepath.Join(dir, fileName)
-		rewrite(t, filepath.Join(dir, replacementName), read(t, made))
-		rewrite(t, filepath.Join(dir, damagedName), "damaged")
-		for _, suffix := range suffixes[:done] {
-			if err := os.Rename(path+suffix, path+".corrupt-20260101T000000.000000Z"+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		for _, empty := range []bool{false, true} {
+			dir := t.TempDir()
+			s := open(t, dir)
+			put(t, s, define("one"))
+			made, want := "", []string(nil)
+			var err error
+			if empty {
+				made, _, err = s.makeReplacement(t.Context(), backup{}, 0)
+			} else {
+				made, err = s.Backup(t.Context())
+				want = []string{"one"}
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
+			put(t, s, define("two"))
+			crashed := crash(t, dir) // with a WAL
+			path := filepath.Join(crashed, fileName)
+			rewrite(t, filepath.Join(crashed, replacementName), read(t, made))
+			rewrite(t, filepath.Join(crashed, damagedName), "damaged")
+			for _, suffix := range suffixes[:done] {
+				if err := os.Rename(path+suffix, path+".corrupt-20260101T000000.000000Z"+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
+				}
+			}
+			s, events := openWith(t, crashed, Options{})
+			code := map[bool]units.EventCode{false: units.EventStoreRestored, true: units.EventStoreReset}[empty]
+			if len(events) != 1 || events[0].Code != code || !strings.Contains(events[0].Message, "took its place") {
+				t.Errorf("after %d steps, empty %v: events are %+v", done, empty, events)
+			}
+			if got := names(t, s); !slices.Equal(got, want) {
+				t.Errorf("after %d steps the services are %q, want %q", done, got, want)
+			}
+			closeStore(t, s)
+			open(t, crashed)
 		}
-		mended(t, dir, Options{}, "took its place", "one")
+	}
+}
+
+// A replacement that is no good replaces nothing.
+func TestReplacementThatIsDamagedItself(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	put(t, s, define("one"))
+	closeStore(t, s)
+	rewrite(t, s.replacement(), strings.Repeat("no database\n", 500))
+	if got := names(t, open(t, dir)); !slices.Equal(got, []string{"one"}) {
+		t.Errorf("services are %q", got)
+	}
+	if left := list(t, dir, "hero_proc.db?*ed*"); len(left) > 0 {
+		t.Errorf("there are %q", left)
 	}
 }

@@ -69,7 +69,8 @@ type Store struct {
 	full    atomic.Bool // the disk, as far as is known
 	pending pending
 
-	unclosed io.Closer // for as long as SQLite has the file open; or nil
+	unmended bool        // there is damage, and no room to mend it
+	unclosed []io.Closer // for as long as SQLite has the file open
 
 	mu sync.Mutex // one backup at a time
 	// When the last backup of this process ended, and how long it took.
@@ -132,7 +133,8 @@ func (s *Store) open(ctx context.Context) (events []units.Event, err error) {
 }
 
 func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
-	if events, err = s.resume(); err != nil {
+	s.unmended = false
+	if events, err = s.resume(ctx); err != nil {
 		return nil, err
 	}
 	version, err := s.inspect(ctx)
@@ -177,16 +179,14 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 			Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
 		})
 	}
-	if noted, err := os.ReadFile(s.damagedNote()); err == nil && s.alone {
-		events = append(events, units.Event{
-			Time: s.now(), Source: units.SourceStore, Code: units.EventBootStepFailed, Level: units.LevelError,
-			Message: fmt.Sprintf("cannot replace the store %s: the disk has no room for it; going on with it, as the definitions of services are not damaged: %s", s.path(), strings.TrimSpace(string(noted))),
-			Remedy:  "df -h " + s.dir + "\nsystemctl restart hero_proc    # once there is room",
-		})
-	} else if err == nil {
-		if err := os.Remove(s.damagedNote()); err != nil {
-			s.log.Warn("cannot remove what was noted of damage, ignoring: with each start all of the store is looked at", "error", err)
-		}
+	if s.alone && s.unmended {
+		events = append(events, s.notReplaced(errDamaged, syscall.ENOSPC))
+	}
+	if s.unmended {
+		return events, nil
+	}
+	if err := os.Remove(s.damagedNote()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("cannot remove what was noted of damage, ignoring: with each start all of the store is looked at", "error", err)
 	}
 	return events, nil
 }
@@ -199,8 +199,8 @@ func (s *Store) Close() error {
 		errs = append(errs, fmt.Errorf("%d jobs of the history are lost: %w", n, err))
 	}
 	errs = append(errs, s.disconnect())
-	if s.unclosed != nil {
-		errs = append(errs, s.unclosed.Close())
+	for _, f := range s.unclosed {
+		errs = append(errs, f.Close())
 	}
 	if s.lock != nil {
 		// Closing alone leaves the lock to a child that is being forked.

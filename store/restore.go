@@ -13,163 +13,208 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
+
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
 // replacementName is what is to replace a damaged store: all of it, on the disk.
 // While it is there nothing else is looked at, see replace.
-const replacementName = fileName + ".restored"
+const replacementName = fileName + "-restored"
 
 func (s *Store) replacement() string { return filepath.Join(s.dir, replacementName) }
 
 // restore sets the damaged file aside and puts the newest good backup in its
-// place, or nothing if there is none; with the definitions of the file, where
+// place, or an empty store if there is none; with the definitions of the file, where
 // only the history is damaged. It is the event that tells of it, and the version of
-// what is there now. On an error the damaged file is still where it was, or the next
-// start goes on with replace.
+// what is there now. Where the disk has no room for that, and the definitions are not
+// damaged, nothing is done. On an error the damaged file is still where it was,
+// or the next start goes on with replace.
 func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error) {
-	fatal := func(err error) (units.Event, int, error) {
-		return units.Event{}, 0, fmt.Errorf("%s (%v), and what is to replace it can't be made: %w", s.path(), why, err)
+	failed := func(err error) (units.Event, int, error) {
+		return units.Event{}, 0, fmt.Errorf("%s is %v, and can't be replaced: %w", s.path(), why, err)
 	}
 	sound, err := s.soundDefinitions(ctx)
 	if err != nil {
-		return fatal(err)
+		return failed(err)
 	}
-	from, version, err := s.newestGood(ctx)
-	if err != nil && sound > 0 {
-		s.log.Error("cannot read the backups, going on without: the definitions of services are not damaged", "error", err)
+	from, version, unread := s.newestGood(ctx, cmp.Or(sound, len(s.schema)))
+	if unread != nil && (sound == 0 || ctx.Err() != nil) {
+		return failed(fmt.Errorf("its backups can't be read: %w", unread))
+	}
+	made, kept, err := s.makeReplacement(ctx, from, sound)
+	if err == nil && !kept && unread != nil {
+		err = errors.Join(unread, os.Remove(made))
+	}
+	if diskFull(err) && sound > 0 {
+		s.unmended = true
+		return s.notReplaced(why, err), sound, nil
 	} else if err != nil {
-		return units.Event{}, 0, fmt.Errorf("%s (%v), and its backups can't be read: %w", s.path(), why, err)
-	}
-	// The copy first: a full disk must leave everything as it was.
-	made, kept, err := s.make(ctx, from, version, sound)
-	if err != nil {
-		return fatal(err)
-	}
-	if kept {
-		version = sound
+		return failed(err)
 	}
 	defer os.Remove(made) // gone if all went well
 	if err := errors.Join(os.Rename(made, s.replacement()), syncDir(s.dir)); err != nil {
-		return fatal(err)
+		return failed(err)
 	}
 	instead := fmt.Sprintf("the backup %s of %s was restored", from.path, from.time.Format(time.RFC3339))
 	switch {
-	case from.path == "" && kept:
-		instead = "there is no good backup, so the history starts empty"
+	case kept && from.path == "":
+		version, instead = sound, "there is no good backup, so the history starts empty"
+	case kept:
+		version = sound
 	case from.path == "":
-		instead = "there is no good backup, so it starts empty: no service is registered"
+		version, instead = len(s.schema), "there is no good backup, so it starts empty: no service is registered"
 	}
 	if kept {
 		instead += "; the definitions of services were not damaged, and are the newest ones"
 	}
-	event, err := s.replace(why, instead)
-	if version == 0 {
-		event.Code = units.EventStoreReset
-		event.Remedy += "\nhero_proc service set NAME --exec COMMAND    # for each service"
+	event, err := s.replace(why, instead, !kept && from.path == "")
+	if err != nil {
+		return failed(err)
 	}
-	return event, version, err
+	return event, version, nil
 }
 
 // replace sets aside what there is and puts the replacement in its place, which is
 // complete: whatever ends this in between, the next start does it again.
-func (s *Store) replace(why error, instead string) (units.Event, error) {
+func (s *Store) replace(why error, instead string, empty bool) (units.Event, error) {
 	aside, err := s.setAside()
 	if err == nil {
 		err = errors.Join(os.Rename(s.replacement(), s.path()), syncDir(s.dir))
 	}
+	e := units.Event{
+		Time: s.now(), Source: units.SourceStore, Level: units.LevelError, Code: units.EventStoreRestored,
+		Remedy: "hero_proc service list",
+	}
 	message := []string{fmt.Sprintf("The store %s is lost (%v)", s.path(), why)}
-	remedy := "hero_proc service list"
 	if aside != "" {
 		message = append(message, fmt.Sprintf("it was set aside as %s", aside))
-		remedy += fmt.Sprintf("\nsqlite3 %s .recover    # what can still be read of it, as SQL", aside)
+		e.Remedy += fmt.Sprintf("\nsqlite3 %s .recover    # what can still be read of it, as SQL", aside)
 	}
-	return units.Event{
-		Time: s.now(), Source: units.SourceStore, Level: units.LevelError, Code: units.EventStoreRestored,
-		Message: strings.Join(append(message, instead), "; ") + ".", Remedy: remedy,
-	}, err
+	if empty {
+		e.Code = units.EventStoreReset
+		e.Remedy += "\nhero_proc service set NAME --exec COMMAND    # for each service"
+	}
+	e.Message = strings.Join(append(message, instead), "; ") + "."
+	return e, err
 }
 
 // resume goes on with a replace that was not done.
-func (s *Store) resume() ([]units.Event, error) {
+func (s *Store) resume(ctx context.Context) ([]units.Event, error) {
 	if _, err := os.Lstat(s.replacement()); err != nil {
 		return nil, nil
 	}
-	event, err := s.replace(errors.New("damaged"), "what was to replace it when hero_proc was ended took its place")
+	if _, err := examine(ctx, s.replacement(), asBackup, inAll); errors.Is(err, errDamaged) {
+		s.log.Error("what was to replace the store is damaged itself, removing it", "error", err)
+		return nil, os.Remove(s.replacement())
+	}
+	defined, err := fileFingerprint(ctx, s.replacement())
+	if err != nil {
+		return nil, err
+	}
+	event, err := s.replace(errDamaged, "what was to replace it when hero_proc was ended took its place", defined == "")
 	if err != nil {
 		return nil, err
 	}
 	return []units.Event{event}, nil
 }
 
+// notReplaced is the event of a store that is used as it is.
+func (s *Store) notReplaced(why, err error) units.Event {
+	return units.Event{
+		Time: s.now(), Source: units.SourceStore, Code: units.EventBootStepFailed, Level: units.LevelError,
+		Message: fmt.Sprintf("The history in the store %s is %v, and can't be replaced: %v; going on with it, as the definitions of services are not damaged.", s.path(), why, err),
+		Remedy:  "df -h " + s.dir + "\nsystemctl restart hero_proc    # once there is room",
+	}
+}
+
 // soundDefinitions is the version of the store's schema, or 0 if its definitions
 // are damaged, too.
 func (s *Store) soundDefinitions(ctx context.Context) (version int, err error) {
 	version, err = examine(ctx, s.path(), asReader, inDefinitions)
-	switch {
-	case err != nil && (diskFull(err) || ctx.Err() != nil):
-		return 0, err
-	case err != nil || s.schema.Check(version) != nil:
+	if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) || err == nil && s.schema.Check(version) != nil {
 		return 0, nil
 	}
-	return version, nil
+	return version, err
 }
 
-// make makes the replacement, with the definitions that are sound, if it is kept
-// that they are.
-func (s *Store) make(ctx context.Context, from backup, version, sound int) (made string, kept bool, err error) {
-	copied := func() { made, err = s.copyIn(cmp.Or(from.path, os.DevNull)) }
-	if copied(); err != nil || sound == 0 || sound < version {
-		return made, false, err
-	}
-	if err = s.takeDefinitions(ctx, made, sound); err == nil {
-		return made, true, nil
-	}
-	err = errors.Join(err, os.Remove(made))
-	if diskFull(err) || ctx.Err() != nil {
+// makeReplacement makes it, of a backup or of nothing; kept says that it has the
+// definitions of the store, which are sound in that version.
+func (s *Store) makeReplacement(ctx context.Context, from backup, sound int) (made string, kept bool, err error) {
+	// A try would take the last room from others.
+	if err := s.needs(size(from.path) + leastRoom); err != nil {
 		return "", false, err
 	}
-	s.log.Error("cannot take the definitions out of the damaged store, going back to those of the backup", "error", err)
-	copied()
-	return made, false, err
+	version := sound
+	if from.path == "" && sound == 0 {
+		version = len(s.schema)
+	}
+	for {
+		if made, err = s.copyIn(cmp.Or(from.path, os.DevNull)); err != nil {
+			return "", false, err
+		}
+		err = s.fillReplacement(ctx, made, version, sound > 0)
+		if err == nil {
+			return made, sound > 0, nil
+		}
+		err = errors.Join(err, os.Remove(made))
+		if sound == 0 || !damage(err) && sqliteCode(err) != sqlite3.ErrConstraint {
+			return "", false, err
+		}
+		s.log.Error("cannot take the definitions out of the damaged store, going back to those of the backup", "error", err)
+		if sound = 0; from.path != "" {
+			version = 0
+		}
+	}
 }
 
-// takeDefinitions puts the definitions of the store, which has that version, in the
-// place of those of a copy. No number is given twice: the units of runs have them.
-func (s *Store) takeDefinitions(ctx context.Context, to string, version int) (err error) {
-	db, err := connect(to, "_auto_vacuum=incremental", 1)
+// fillReplacement brings a copy to that version, unless it is 0, and puts the definitions of the
+// store, if they are kept, in the place of its own. What can be read of the store's history
+// tells which runs are over, and which numbers were given: units have them in their names.
+func (s *Store) fillReplacement(ctx context.Context, path string, version int, kept bool) (err error) {
+	db, err := connect(path, "_auto_vacuum=incremental", 1)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := s.schema[:version].Apply(ctx, db, s.now); err != nil {
+	if version > 0 {
+		if err := s.schema[:version].Apply(ctx, db, s.now); err != nil {
+			return err
+		}
+	}
+	store := url.URL{Scheme: "file", Path: s.path(), RawQuery: asReader}
+	if _, err = db.ExecContext(ctx, `ATTACH ? AS damaged`, store.String()); err == nil && kept {
+		_, err = db.ExecContext(ctx, `BEGIN;
+			DELETE FROM actions;
+			DELETE FROM services;
+			INSERT INTO services SELECT * FROM damaged.services;
+			INSERT INTO actions SELECT * FROM damaged.actions;
+			COMMIT`)
+	}
+	if err != nil && kept {
 		return err
 	}
-	from := url.URL{Scheme: "file", Path: s.path(), RawQuery: asReader}
-	if _, err := db.ExecContext(ctx, `ATTACH ? AS damaged;
-		BEGIN;
-		DELETE FROM actions;
-		DELETE FROM services;
-		INSERT INTO services SELECT * FROM damaged.services;
-		INSERT INTO actions SELECT * FROM damaged.actions;
-		COMMIT`, from.String()); err != nil {
-		return err
-	}
-	if _, err := db.ExecContext(ctx, `BEGIN;
-		CREATE TEMP TABLE numbers AS SELECT name, max(seq) AS seq FROM
-			(SELECT name, seq FROM damaged.sqlite_sequence UNION ALL SELECT name, seq FROM main.sqlite_sequence) GROUP BY name;
-		DELETE FROM main.sqlite_sequence;
-		INSERT INTO main.sqlite_sequence SELECT name, seq FROM numbers;
-		COMMIT`); err != nil {
-		s.log.Warn("cannot tell which numbers of runs and jobs were given, ignoring: they may be given again", "error", err)
+	for _, what := range []string{
+		`UPDATE runs SET state = (SELECT state FROM damaged.runs AS now WHERE now.id = runs.id)
+			WHERE state IN ('open', 'canceled') AND EXISTS (SELECT 1 FROM damaged.runs AS now WHERE now.id = runs.id)`,
+		`UPDATE sqlite_sequence AS was SET seq = now.seq FROM damaged.sqlite_sequence AS now
+			WHERE now.name = was.name AND now.seq > was.seq AND now.seq < 1 << 53`,
+		`INSERT INTO sqlite_sequence SELECT name, seq FROM damaged.sqlite_sequence AS now
+			WHERE now.seq < 1 << 53 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence AS was WHERE was.name = now.name)`,
+	} {
+		if _, err := db.ExecContext(ctx, what); diskFull(err) || ctx.Err() != nil {
+			return err
+		} else if err != nil {
+			s.log.Warn("cannot read what the damaged store says of runs, ignoring: their numbers may be given again", "error", err)
+		}
 	}
 	return nil
 }
 
-// newestGood is the newest backup that passes the check and that this version
-// can read. Its path is "" if there is none; an error if there may be one that
-// the disk would not give.
-func (s *Store) newestGood(ctx context.Context) (backup, int, error) {
+// newestGood is the newest backup that passes the check and has that version of the
+// schema or an older one. Its path is "" if there is none; an error if there may be
+// one that the disk would not give.
+func (s *Store) newestGood(ctx context.Context, newest int) (backup, int, error) {
 	all, err := s.backups()
 	if err != nil {
 		return backup{}, 0, err
@@ -178,7 +223,7 @@ func (s *Store) newestGood(ctx context.Context) (backup, int, error) {
 	for _, b := range all {
 		version, err := examine(ctx, b.path, asBackup, inAll)
 		switch {
-		case err == nil && version > 0 && s.schema.Check(version) == nil:
+		case err == nil && version > 0 && version <= newest:
 			return b, version, nil
 		case err == nil || errors.Is(err, errDamaged):
 			s.log.Warn("a backup is no good, ignoring", "path", b.path, "version", version, "error", err)
