@@ -58,6 +58,9 @@ func measure(ctx context.Context, s settings) error {
 	if err := b.systemd.CallWithContext(ctx, systemdManager+"Subscribe", 0).Err; err != nil {
 		return err
 	}
+	if b.execs, err = watchExecs(daemonProgram); err != nil {
+		return err
+	}
 	for _, p := range parts {
 		if slices.Contains(s.parts, p.name) {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, p.about)

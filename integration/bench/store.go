@@ -145,7 +145,7 @@ func history(ctx context.Context, b *bench) error {
 	if err := b.start(ctx, daemon); err != nil {
 		return err
 	}
-	ms, err := b.upIn(ctx, daemon)
+	ms, _, err := b.readyIn(ctx)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func history(ctx context.Context, b *bench) error {
 		if err := b.start(ctx, daemon); err != nil {
 			return err
 		}
-		if ms, err = b.upIn(ctx, daemon); err != nil {
+		if ms, _, err = b.readyIn(ctx); err != nil {
 			return err
 		}
 		boots = append(boots, ms)
