@@ -76,7 +76,7 @@ func (s *Store) inspect(ctx context.Context) (int, error) {
 	version, err := examine(ctx, s.path(), params, inDefinitions)
 	_, none := os.Lstat(s.damagedNote())
 	switch {
-	case err != nil || version == 0:
+	case err != nil || version == 0 || s.schema.Check(version) != nil:
 	case s.alone: // and nothing can be mended
 		s.unmended = none == nil
 	case none == nil || version < len(s.schema): // an update touches the history, too
@@ -94,7 +94,7 @@ func (s *Store) inspect(ctx context.Context) (int, error) {
 		return version, err
 	}
 	// A store that holds nothing is new, unless there are signs that it once
-	// held something. A crash between setting aside and restoring comes here too.
+	// held something.
 	backups, err := s.backups()
 	if err != nil {
 		return 0, err

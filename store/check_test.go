@@ -214,6 +214,26 @@ func TestDamagedHistoryOfAnOlderVersion(t *testing.T) {
 	}
 }
 
+// What a newer hero_proc has written is its own to mend.
+func TestDamagedHistoryOfANewerVersion(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := openWith(t, dir, Options{schema: next})
+	put(t, s, define("one"))
+	if _, err := s.Backup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	damageTable(t, s.path(), "jobs")
+	rewrite(t, s.damagedNote(), "damaged")
+	_, events, err := Open(t.Context(), dir, Options{})
+	var newer *NewerError
+	if found := list(t, dir, "hero_proc.db?*ed*"); !errors.As(err, &newer) || len(events)+len(found) > 0 {
+		t.Errorf("error %v, events %+v, set aside %q", err, events, found)
+	}
+	mended(t, dir, Options{schema: next}, "the definitions", "one")
+}
+
 // The newest backup may be the one that was made before an update.
 func TestDamagedHistoryWithAnOlderBackup(t *testing.T) {
 	t.Parallel()

@@ -132,7 +132,7 @@ func (s *Store) notReplaced(why, err error) units.Event {
 // are damaged, too.
 func (s *Store) soundDefinitions(ctx context.Context) (version int, err error) {
 	version, err = examine(ctx, s.path(), asReader, inDefinitions)
-	if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) || err == nil && s.schema.Check(version) != nil {
+	if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	return version, err
@@ -183,16 +183,20 @@ func (s *Store) fillReplacement(ctx context.Context, path string, version int, k
 		}
 	}
 	store := url.URL{Scheme: "file", Path: s.path(), RawQuery: asReader}
-	if _, err = db.ExecContext(ctx, `ATTACH ? AS damaged`, store.String()); err == nil && kept {
-		_, err = db.ExecContext(ctx, `BEGIN;
+	if _, err := db.ExecContext(ctx, `ATTACH ? AS damaged`, store.String()); err != nil && !kept {
+		return nil // there is nothing to read
+	} else if err != nil {
+		return err
+	}
+	if kept {
+		if _, err := db.ExecContext(ctx, `BEGIN;
 			DELETE FROM actions;
 			DELETE FROM services;
 			INSERT INTO services SELECT * FROM damaged.services;
 			INSERT INTO actions SELECT * FROM damaged.actions;
-			COMMIT`)
-	}
-	if err != nil && kept {
-		return err
+			COMMIT`); err != nil {
+			return err
+		}
 	}
 	for _, what := range []string{
 		`UPDATE runs SET state = (SELECT state FROM damaged.runs AS now WHERE now.id = runs.id)
