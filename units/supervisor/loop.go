@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
@@ -42,7 +43,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	took := s.Now().Sub(s.started).Round(time.Millisecond)
 	close(s.up)
 	s.tasks.Go(func() { s.watchHealth(s.life) })
-	s.tasks.Go(s.keepStore)
+	// The services that start now need the disk and the CPUs more.
+	keepStore := sync.OnceFunc(func() { s.tasks.Go(s.keepStore) })
 	interval := upkeep
 	if s.Watchdog > 0 {
 		interval = min(upkeep, s.Watchdog/2)
@@ -94,6 +96,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			status.Reset(settleStatus)
 		case <-status.C:
+			keepStore()
 			if s.readings >= manyUnits {
 				// What a storm needed is not needed for long, here and, a little
 				// later, by those who tell others of it.
@@ -106,6 +109,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				s.Notify("STATUS=" + summary)
 			}
 		case <-tick.C:
+			keepStore()
 			// Only a loop that comes round says that it is alive.
 			if s.Watchdog > 0 {
 				s.Notify("WATCHDOG=1")
