@@ -29,6 +29,14 @@ func (g *guest) storeEntry(code units.EventCode) entry {
 	return found
 }
 
+// setAside holds that one file was set aside, and that the entry names it.
+func (g *guest) setAside(e entry) {
+	g.t.Helper()
+	if aside := strings.Fields(g.sh("ls -d %s.corrupt-*Z", database)); len(aside) != 1 || !strings.Contains(e.Message, aside[0]) {
+		g.t.Errorf("set aside is %q; the message is %s", aside, e.Message)
+	}
+}
+
 // stored is a machine with services that run, and that are in the store and
 // its backup.
 func stored(t *testing.T) (g *guest, before string) {
@@ -107,9 +115,7 @@ func TestDamagedStoreIsRestored(t *testing.T) {
 	if after := g.sql("SELECT context_name, name, status, definition FROM services ORDER BY name"); after != listed {
 		t.Errorf("the services are\n%s\nwere\n%s", after, listed)
 	}
-	if aside := strings.Fields(g.sh("ls -d %s.corrupt-*Z", database)); len(aside) != 1 || !strings.Contains(e.Message, aside[0]) {
-		t.Errorf("set aside is %q; the message is %s", aside, e.Message)
-	}
+	g.setAside(e)
 	if rows := g.rows(units.SourceStore, units.LevelError); len(rows) != 1 || rows[0].Code != string(units.EventStoreRestored) {
 		t.Errorf("the logs table has %+v", rows)
 	}
@@ -164,9 +170,7 @@ with open("`+database+`", "r+b") as f:
 	if definition := g.hp("service", "show", "late"); !strings.Contains(definition, sleeper) {
 		t.Errorf("what no backup has is\n%s", definition)
 	}
-	if aside := strings.Fields(g.sh("ls -d %s.corrupt-*Z", database)); len(aside) != 1 || !strings.Contains(e.Message, aside[0]) {
-		t.Errorf("set aside is %q; the message is %s", aside, e.Message)
-	}
+	g.setAside(e)
 }
 
 // A daemon that hangs is replaced by systemd, and what it supervises runs on.

@@ -91,10 +91,7 @@ func TestBackupsAreOrderedAndFewAlsoIfTheClockGoesBack(t *testing.T) {
 	s, _ := openWith(t, t.TempDir(), Options{Now: func() time.Time { now = now.Add(-time.Minute); return now }})
 	var made []string
 	for range keepNewest + 3 {
-		path, err := s.Backup(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		path := backUp(t, s)
 		made = append(made, path)
 	}
 	if !slices.IsSorted(made) {
@@ -159,9 +156,7 @@ func TestMigrationIsBackedUpFirst(t *testing.T) {
 	now := clock()
 	s, _ := openWith(t, dir, Options{Now: now})
 	put(t, s, define("one"))
-	if _, err := s.Backup(t.Context()); err != nil { // the definitions are the same
-		t.Fatal(err)
-	}
+	backUp(t, s) // the definitions are the same
 	closeStore(t, s)
 	s, _ = openWith(t, dir, Options{Now: now, schema: next})
 	if got := names(t, s); !slices.Equal(got, []string{"one"}) {

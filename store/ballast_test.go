@@ -216,9 +216,7 @@ func backedUp(t *testing.T, d disk) {
 	s := open(t, d.dir())
 	put(t, s, define("one"))
 	put(t, s, define("two"))
-	if _, err := s.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	backUp(t, s)
 	hasBallast(t, s)
 	closeStore(t, s)
 }
@@ -467,9 +465,7 @@ func testLittleRoomDamagedHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	backUp(t, s)
 	closeStore(t, s)
 	damageTable(t, s.path(), "jobs")
 	s = open(t, d.dir())

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/store/migrate"
 )
@@ -36,7 +37,7 @@ func (s *Store) damagedNote() string { return filepath.Join(s.dir, damagedName) 
 // how much history there is. mend says that the error is damage that the next Open
 // mends; any other error is for somebody to look into.
 func (s *Store) Check(ctx context.Context) (mend bool, err error) {
-	if s.alone || s.unmended { // everybody would have to wait; it is known
+	if s.alone || s.unmended != nil { // everybody would have to wait; it is known
 		return false, nil
 	}
 	doing := "look for damage in " + s.path()
@@ -78,7 +79,9 @@ func (s *Store) inspect(ctx context.Context) (int, error) {
 	switch {
 	case err != nil || version == 0 || s.schema.Check(version) != nil:
 	case s.alone: // and nothing can be mended
-		s.unmended = none == nil
+		if none == nil {
+			s.unmended = unmended(errDamaged, syscall.ENOSPC)
+		}
 	case none == nil || version < len(s.schema): // an update touches the history, too
 		if _, all := examine(ctx, s.path(), params, inAll); errors.Is(all, errDamaged) || diskFull(all) || ctx.Err() != nil {
 			err = all

@@ -117,9 +117,7 @@ func TestDamagedHistory(t *testing.T) {
 			put(t, s, define("one"))
 			save(t, s, job("u", "a", units.PhaseRunning))
 			if c.backup {
-				if _, err := s.Backup(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				backUp(t, s)
 			}
 			put(t, s, define("two"))
 			last := job("u", "b", units.PhaseRunning)
@@ -202,9 +200,7 @@ func TestDamagedHistoryOfAnOlderVersion(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	put(t, s, define("one"))
-	if _, err := s.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	backUp(t, s)
 	put(t, s, define("two"))
 	closeStore(t, s)
 	damageTable(t, s.path(), "jobs")
@@ -220,9 +216,7 @@ func TestDamagedHistoryOfANewerVersion(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openWith(t, dir, Options{schema: next})
 	put(t, s, define("one"))
-	if _, err := s.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	backUp(t, s)
 	closeStore(t, s)
 	damageTable(t, s.path(), "jobs")
 	rewrite(t, s.damagedNote(), "damaged")
@@ -267,9 +261,7 @@ func TestDamagedHistoryAndMore(t *testing.T) {
 			twice(t, s.path(), "two")
 		}, "was restored.", []string{"one"}},
 		{"a backup that can't be read", func(t *testing.T, _ *Store, backup string) {
-			if err := errors.Join(os.Remove(backup), os.Mkdir(backup, 0o700)); err != nil {
-				t.Fatal(err)
-			}
+			unreadable(t, backup)
 		}, "the history starts empty", []string{"one", "two"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -277,10 +269,7 @@ func TestDamagedHistoryAndMore(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir)
 			put(t, s, define("one"))
-			backup, err := s.Backup(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			backup := backUp(t, s)
 			put(t, s, define("two"))
 			closeStore(t, s)
 			c.do(t, s, backup)
@@ -297,19 +286,14 @@ func TestNothingThatCanReplaceTheStore(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	put(t, s, define("one"))
-	backup, err := s.Backup(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	backup := backUp(t, s)
 	put(t, s, define("two"))
 	closeStore(t, s)
 	twice(t, s.path(), "two")
 	damageTable(t, s.path(), "jobs")
 	rewrite(t, s.damagedNote(), "damaged")
 	good := read(t, backup)
-	if err := errors.Join(os.Remove(backup), os.Mkdir(backup, 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	unreadable(t, backup)
 	before := read(t, s.path())
 	_, events, err := Open(t.Context(), dir, Options{})
 	wantCode(t, err, units.CodeStoreFailed)
@@ -333,9 +317,7 @@ func TestRunsOutliveDamagedDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	backUp(t, s)
 	if err := s.EndRuns(t.Context(), over.Run); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,6 +71,23 @@ func put(t *testing.T, s *Store, service units.Service) {
 	t.Helper()
 	if _, err := s.UpdateService(t.Context(), service.ID, func(*units.Service) (units.Service, error) { return service, nil }); err != nil {
 		t.Fatalf("UpdateService: %v", err)
+	}
+}
+
+func backUp(t *testing.T, s *Store) (path string) {
+	t.Helper()
+	path, err := s.Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// unreadable has a file that can't be read, by root either, in the place of path.
+func unreadable(t *testing.T, path string) {
+	t.Helper()
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
 	}
 }
 

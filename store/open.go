@@ -69,7 +69,7 @@ type Store struct {
 	full    atomic.Bool // the disk, as far as is known
 	pending pending
 
-	unmended bool        // there is damage, and no room to mend it
+	unmended error       // there is damage, and no room to mend it; or nil
 	unclosed []io.Closer // for as long as SQLite has the file open
 
 	mu sync.Mutex // one backup at a time
@@ -133,14 +133,14 @@ func (s *Store) open(ctx context.Context) (events []units.Event, err error) {
 }
 
 func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
-	s.unmended = false
+	s.unmended = nil
 	if events, err = s.resume(ctx); err != nil {
 		return nil, err
 	}
 	version, err := s.inspect(ctx)
 	if errors.Is(err, errDamaged) {
 		var event units.Event
-		if event, version, err = s.restore(ctx, err); err == nil {
+		if event, version, err = s.restore(ctx, err); err == nil && s.unmended == nil {
 			events = append(events, event)
 		}
 	}
@@ -179,11 +179,8 @@ func (s *Store) load(ctx context.Context) (events []units.Event, err error) {
 			Remedy:  "df -h " + s.dir + "\nls -la " + s.backupDir(),
 		})
 	}
-	if s.alone && s.unmended {
-		events = append(events, s.notReplaced(errDamaged, syscall.ENOSPC))
-	}
-	if s.unmended {
-		return events, nil
+	if s.unmended != nil {
+		return append(events, s.notReplaced()), nil
 	}
 	if err := os.Remove(s.damagedNote()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Warn("cannot remove what was noted of damage, ignoring: with each start all of the store is looked at", "error", err)

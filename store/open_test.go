@@ -42,10 +42,7 @@ func TestOpenMakesEverythingPrivate(t *testing.T) {
 			}
 			s := open(t, dir)
 			put(t, s, define("one"))
-			backup, err := s.Backup(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			backup := backUp(t, s)
 			for path, want := range map[string]fs.FileMode{
 				dir:                           0o700 | fs.ModeDir,
 				filepath.Join(dir, fileName):  0o600,

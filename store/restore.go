@@ -32,7 +32,7 @@ func (s *Store) replacement() string { return filepath.Join(s.dir, replacementNa
 // or the next start goes on with replace.
 func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error) {
 	failed := func(err error) (units.Event, int, error) {
-		return units.Event{}, 0, fmt.Errorf("%s is %v, and can't be replaced: %w", s.path(), why, err)
+		return units.Event{}, 0, fmt.Errorf("%s is %w", s.path(), unmended(why, err))
 	}
 	sound, err := s.soundDefinitions(ctx)
 	if err != nil {
@@ -47,8 +47,8 @@ func (s *Store) restore(ctx context.Context, why error) (units.Event, int, error
 		err = errors.Join(unread, os.Remove(made))
 	}
 	if diskFull(err) && sound > 0 {
-		s.unmended = true
-		return s.notReplaced(why, err), sound, nil
+		s.unmended = unmended(why, err)
+		return units.Event{}, sound, nil
 	} else if err != nil {
 		return failed(err)
 	}
@@ -119,11 +119,16 @@ func (s *Store) resume(ctx context.Context) ([]units.Event, error) {
 	return []units.Event{event}, nil
 }
 
+// unmended words damage that stays, and why.
+func unmended(damage, why error) error {
+	return fmt.Errorf("%v, and can't be replaced: %w", damage, why)
+}
+
 // notReplaced is the event of a store that is used as it is.
-func (s *Store) notReplaced(why, err error) units.Event {
+func (s *Store) notReplaced() units.Event {
 	return units.Event{
 		Time: s.now(), Source: units.SourceStore, Code: units.EventBootStepFailed, Level: units.LevelError,
-		Message: fmt.Sprintf("The history in the store %s is %v, and can't be replaced: %v; going on with it, as the definitions of services are not damaged.", s.path(), why, err),
+		Message: fmt.Sprintf("The history in the store %s is %v; going on with it, as the definitions of services are not damaged.", s.path(), s.unmended),
 		Remedy:  "df -h " + s.dir + "\nsystemctl restart hero_proc    # once there is room",
 	}
 }
@@ -145,11 +150,11 @@ func (s *Store) makeReplacement(ctx context.Context, from backup, sound int) (ma
 	if err := s.needs(size(from.path) + leastRoom); err != nil {
 		return "", false, err
 	}
-	version := sound
-	if from.path == "" && sound == 0 {
-		version = len(s.schema)
-	}
 	for {
+		version := sound
+		if from.path == "" && sound == 0 {
+			version = len(s.schema)
+		}
 		if made, err = s.copyIn(cmp.Or(from.path, os.DevNull)); err != nil {
 			return "", false, err
 		}
@@ -162,9 +167,7 @@ func (s *Store) makeReplacement(ctx context.Context, from backup, sound int) (ma
 			return "", false, err
 		}
 		s.log.Error("cannot take the definitions out of the damaged store, going back to those of the backup", "error", err)
-		if sound = 0; from.path != "" {
-			version = 0
-		}
+		sound = 0
 	}
 }
 

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,10 +83,7 @@ func TestLostFileIsSetAsideAndTheBackupRestored(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir)
 			fill(t, s)
-			backup, err := s.Backup(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			backup := backUp(t, s)
 			put(t, s, define("later"))
 			closeStore(t, s)
 			c.do(t, s.path())
@@ -179,9 +175,7 @@ func TestMissingFileLeavesItsWAL(t *testing.T) {
 			s := open(t, dir)
 			put(t, s, define("one"))
 			if c.backup {
-				if _, err := s.Backup(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				backUp(t, s)
 			}
 			put(t, s, define("two"))
 			dir = crash(t, dir)
@@ -223,9 +217,7 @@ func TestNewestGoodBackupIsTaken(t *testing.T) {
 			}
 		}, []string{"one"}},
 		{"the newest can't be read", func(t *testing.T, newest string) {
-			if err := errors.Join(os.Remove(newest), os.Mkdir(newest, 0o700)); err != nil {
-				t.Fatal(err)
-			}
+			unreadable(t, newest)
 		}, []string{"one"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -262,14 +254,10 @@ func TestWhatCannotBeReadIsNotSetAside(t *testing.T) {
 		dir := t.TempDir()
 		s := open(t, dir)
 		put(t, s, define("one"))
-		if _, err := s.Backup(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		backUp(t, s)
 		closeStore(t, s)
 		// Not readable for root either.
-		if err := errors.Join(os.Remove(s.path()), os.Mkdir(s.path(), 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		unreadable(t, s.path())
 		_, events, err := Open(t.Context(), dir, Options{})
 		wantCode(t, err, units.CodeStoreFailed)
 		if found := list(t, dir, "*corrupt*"); len(found)+len(events) > 0 {
@@ -281,14 +269,9 @@ func TestWhatCannotBeReadIsNotSetAside(t *testing.T) {
 		dir := t.TempDir()
 		s := open(t, dir)
 		put(t, s, define("one"))
-		backup, err := s.Backup(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		backup := backUp(t, s)
 		closeStore(t, s)
-		if err := errors.Join(os.Remove(backup), os.Mkdir(backup, 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		unreadable(t, backup)
 		truncate(t, s.path(), 100)
 		_, events, err := Open(t.Context(), dir, Options{})
 		wantCode(t, err, units.CodeStoreFailed)

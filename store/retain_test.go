@@ -109,9 +109,7 @@ func TestRestoredStoreGivesBackRoom(t *testing.T) {
 	s := open(t, dir)
 	put(t, s, define("one"))
 	fillPast(t, s, 1, 2000)
-	if _, err := s.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	backUp(t, s)
 	closeStore(t, s)
 	truncate(t, s.path(), 5000)
 	s, _ = openWith(t, dir, Options{})

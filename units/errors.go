@@ -121,6 +121,15 @@ func CodeOf(err error) Code {
 	return CodeInternal
 }
 
+// RemedyOf is that of an error, or otherwise where it has none.
+func RemedyOf(err error, otherwise string) string {
+	var e *Error
+	if errors.As(err, &e) && e.Remedy != "" {
+		return e.Remedy
+	}
+	return otherwise
+}
+
 // NoSuchService is the error for a name that is not registered.
 func NoSuchService(id ID) *Error {
 	return Errorf(CodeNoSuchService, "no service %q is registered", id.String()).

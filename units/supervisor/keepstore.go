@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -119,14 +118,10 @@ func (s *Supervisor) lookForRoom(ctx context.Context, was bool) (full bool) {
 
 // reportStore reports what is wrong with the store.
 func (s *Supervisor) reportStore(code units.EventCode, err error) {
-	e := units.Event{
+	s.report(units.Event{
 		Source: units.SourceStore, Code: code, Level: units.LevelError, Message: err.Error(),
-		Remedy: "df -h /var/lib/hero_proc\nls -la /var/lib/hero_proc /var/lib/hero_proc/backups\njournalctl --dmesg --priority=err",
-	}
-	if known := (*units.Error)(nil); errors.As(err, &known) && known.Remedy != "" {
-		e.Remedy = known.Remedy
-	}
-	s.report(e)
+		Remedy: units.RemedyOf(err, "df -h /var/lib/hero_proc\nls -la /var/lib/hero_proc /var/lib/hero_proc/backups\njournalctl --dmesg --priority=err"),
+	})
 }
 
 // retain bounds the history.

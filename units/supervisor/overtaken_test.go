@@ -22,6 +22,13 @@ type starting struct {
 	restarts atomic.Int32 // how often it was asked to restart one
 }
 
+// starting is in front of systemd from the next boot on.
+func (w *world) starting() *starting {
+	pid1 := &starting{}
+	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	return pid1
+}
+
 func (s *starting) Restart(ctx context.Context, unit, mode string) (<-chan string, error) {
 	s.restarts.Add(1)
 	return s.Systemd.Restart(ctx, unit, mode)
@@ -80,8 +87,7 @@ func TestAStartThatCrashesBeforeAnybodyLooks(t *testing.T) {
 	gate := make(chan struct{})
 	close(gate)
 	var mu sync.Mutex
-	pid1 := &starting{}
-	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	pid1 := w.starting()
 	pid1.read = func() {
 		mu.Lock()
 		wait := gate
@@ -117,8 +123,7 @@ func TestAStartThatRestartsWhatHasComeUp(t *testing.T) {
 	const unit = "hero-core-a.service"
 	w := newWorld(t)
 	m := w.elsewhere()
-	pid1 := &starting{}
-	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	pid1 := w.starting()
 	d := w.boot()
 	d.define(restarting("a", "start_limit_burst", 100, "restart_delay", "300ms"))
 	d.start("a")
@@ -148,8 +153,7 @@ func TestARestartOfWhatIsQueued(t *testing.T) {
 	const unit = "hero-core-a.service"
 	w := newWorld(t)
 	m := w.elsewhere()
-	pid1 := &starting{}
-	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	pid1 := w.starting()
 	d := w.boot()
 	d.define(def("a", "/bin/sleep"))
 	var once sync.Once
@@ -184,8 +188,7 @@ func TestARestartOfWhatIsQueued(t *testing.T) {
 // administrator's is not met, is not told of as the one before it.
 func TestAStartThatStartsNothing(t *testing.T) {
 	w := newWorld(t)
-	pid1 := &starting{}
-	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	pid1 := w.starting()
 	d := w.boot()
 	d.define(def("a", "/bin/true"))
 	id := units.ID{Context: "core", Name: "a"}
@@ -212,8 +215,7 @@ func TestAStartThatStartsNothing(t *testing.T) {
 // the one that it joins.
 func TestARefusalOfAStartThatJoins(t *testing.T) {
 	w := newWorld(t)
-	pid1 := &starting{}
-	w.wrap = func(real supervisor.Systemd) supervisor.Systemd { pid1.Systemd = real; return pid1 }
+	pid1 := w.starting()
 	d := w.boot()
 	d.define(def("db", "/bin/db", "ready", "redis://"), def("web", "/bin/web", "requires", "db"))
 	id := units.ID{Context: "core", Name: "web"}

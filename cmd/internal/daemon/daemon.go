@@ -187,16 +187,11 @@ func connect(ctx context.Context, logger *slog.Logger) (*systemd.Manager, error)
 
 // unusable is the event for the one fatal error.
 func unusable(err error) units.Event {
-	e := units.Event{
+	return units.Event{
 		Source: units.SourceStore, Code: units.EventStoreUnusable, Level: units.LevelError,
 		Message: "hero_proc can't go on without its store: " + err.Error(),
-		Remedy:  "systemctl status hero_proc\ndf -h /var/lib/hero_proc\nls -la /var/lib/hero_proc",
+		Remedy:  units.RemedyOf(err, "systemctl status hero_proc\ndf -h /var/lib/hero_proc\nls -la /var/lib/hero_proc"),
 	}
-	var known *units.Error
-	if errors.As(err, &known) && known.Remedy != "" {
-		e.Remedy = known.Remedy
-	}
-	return e
 }
 
 // dial is the API's way to the bus, for the adapter too: godbus's own can be
