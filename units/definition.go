@@ -24,7 +24,7 @@ func DecodeService(def map[string]any) (Service, error) {
 
 func decodeService(p *problems, def map[string]any) Service {
 	s := Service{ID: ID{Context: DefaultContext}, Wanted: WantedStart}
-	decodeFields(p, "", serviceFields, &s, def)
+	decodeFields(p, serviceFields, &s, def)
 	s.check(p)
 	return s
 }
@@ -148,19 +148,21 @@ func decodeActions(p *problems, path string, v any) []Action {
 		actions[i] = NewAction(name)
 	}
 	for i, prefix := range actionPrefixes(path, actions) {
-		decodeFields(p, prefix, actionFields, &actions[i], list[i])
+		p.in(prefix, func() { decodeFields(p, actionFields, &actions[i], list[i]) })
 	}
 	return actions
 }
+
+// silentAction is one of whose fields none is given.
+var silentAction = NewAction("")
 
 func encodeActions(actions []Action) any {
 	if len(actions) == 0 {
 		return nil
 	}
-	silent := NewAction("")
 	defs := make([]map[string]any, len(actions))
 	for i := range actions {
-		defs[i] = encodeFields(actionFields, &actions[i], &silent)
+		defs[i] = encodeFields(actionFields, &actions[i], &silentAction)
 	}
 	return defs
 }

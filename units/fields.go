@@ -41,7 +41,7 @@ var serviceFields = []field[Service]{
 	{
 		Field:  Field{"actions", "a list of actions", `What is executed. A sole action may leave out its name: it is "main".`},
 		decode: func(p *problems, path string, s *Service, v any) { s.Actions = decodeActions(p, path, v) },
-		encode: func(s *Service) any { return encodeActions(s.Actions) },
+		encode: func(s, _ *Service) (any, bool) { return encodeActions(s.Actions), len(s.Actions) > 0 },
 		check:  func(p *problems, path string, s *Service) { checkActions(p, path, s.Actions) },
 	},
 }
@@ -104,7 +104,8 @@ var actionFields = []field[Action]{
 type field[T any] struct {
 	Field
 	decode func(p *problems, path string, to *T, v any)
-	encode func(from *T) any
+	// encode is false for what says the same as silence.
+	encode func(from, silent *T) (v any, said bool)
 	check  func(p *problems, path string, of *T)
 }
 
@@ -128,10 +129,18 @@ func row[T, V any](name string, k kind[V], doc string, at func(*T) *V) field[T] 
 			}
 			*at(to) = got
 		},
-		encode: func(from *T) any { return k.encode(*at(from)) },
-		check:  func(p *problems, path string, of *T) { k.check(p, path, *at(of)) },
+		encode: func(from, silent *T) (any, bool) {
+			if isZero(at(from)) && isZero(at(silent)) { // as most are
+				return nil, false
+			}
+			v := k.encode(*at(from))
+			return v, !reflect.DeepEqual(v, k.encode(*at(silent)))
+		},
+		check: func(p *problems, path string, of *T) { k.check(p, path, *at(of)) },
 	}
 }
+
+func isZero[V any](v *V) bool { return reflect.ValueOf(v).Elem().IsZero() }
 
 func docs[T any](fields []field[T]) []Field {
 	out := make([]Field, len(fields))
@@ -141,13 +150,20 @@ func docs[T any](fields []field[T]) []Field {
 	return out
 }
 
-func decodeFields[T any](p *problems, prefix string, fields []field[T], to *T, def map[string]any) {
+func decodeFields[T any](p *problems, fields []field[T], to *T, def map[string]any) {
+	given := 0
+	for _, f := range fields {
+		if v, ok := def[f.Name]; ok {
+			f.decode(p, f.Name, to, v)
+			given++
+		}
+	}
+	if given == len(def) {
+		return
+	}
 	known := make([]string, len(fields))
 	for i, f := range fields {
 		known[i] = f.Name
-		if v, ok := def[f.Name]; ok {
-			f.decode(p, prefix+f.Name, to, v)
-		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(def)) {
 		if slices.Contains(known, key) {
@@ -158,27 +174,26 @@ func decodeFields[T any](p *problems, prefix string, fields []field[T], to *T, d
 			continue
 		}
 		if near := nearest(key, known); near != "" {
-			p.add(prefix+pathKey(key), "is not a field; did you mean %q?", near)
+			p.add(pathKey(key), "is not a field; did you mean %q?", near)
 		} else {
-			p.add(prefix+pathKey(key), "is not a field; want one of %s", strings.Join(known, ", "))
+			p.add(pathKey(key), "is not a field; want one of %s", strings.Join(known, ", "))
 		}
 	}
 }
 
-// encodeFields leaves out what says the same as silence.
 func encodeFields[T any](fields []field[T], from, silent *T) map[string]any {
 	def := map[string]any{}
 	for _, f := range fields {
-		if v := f.encode(from); !reflect.DeepEqual(v, f.encode(silent)) {
+		if v, said := f.encode(from, silent); said {
 			def[f.Name] = v
 		}
 	}
 	return def
 }
 
-func checkFields[T any](p *problems, prefix string, fields []field[T], of *T) {
+func checkFields[T any](p *problems, fields []field[T], of *T) {
 	for _, f := range fields {
-		f.check(p, prefix+f.Name, of)
+		f.check(p, f.Name, of)
 	}
 }
 

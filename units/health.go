@@ -178,8 +178,12 @@ var thresholdKind = kind[uint32]{
 }
 
 // checkHealth looks at how the fields about an action's health go together.
-func checkHealth(p *problems, prefix string, a Action) {
-	probe, err := ParseProbe(a.Health)
+func checkHealth(p *problems, a *Action) {
+	var probe Probe
+	var err error
+	if a.Health != "" {
+		probe, err = ParseProbe(a.Health)
+	}
 	restarts := or(a.OnUnhealthy, UnhealthyRestart) == UnhealthyRestart
 	for _, f := range []struct {
 		name     string
@@ -202,31 +206,31 @@ func checkHealth(p *problems, prefix string, a Action) {
 		switch {
 		case !f.given:
 		case a.Health == "":
-			p.add(prefix+f.name, "is given, and health is not; want nothing, or a probe in health")
+			p.add(f.name, "is given, and health is not; want nothing, or a probe in health")
 		case err == nil && f.of != "" && probe.Kind != f.of:
-			p.add(prefix+f.name, "is for probes of kind %s, and health is one of kind %s; want nothing", f.of, probe.Kind)
+			p.add(f.name, "is for probes of kind %s, and health is one of kind %s; want nothing", f.of, probe.Kind)
 		case f.restarts && !restarts:
-			p.add(prefix+f.name, "is given, and on_unhealthy is %q; want nothing, or %q there", a.OnUnhealthy, UnhealthyRestart)
+			p.add(f.name, "is given, and on_unhealthy is %q; want nothing, or %q there", a.OnUnhealthy, UnhealthyRestart)
 		}
 	}
 	if !a.Process && a.Watchdog != 0 {
-		p.add(prefix+"watchdog", "is given, and the action is no process; want nothing")
+		p.add("watchdog", "is given, and the action is no process; want nothing")
 	} else if a.Watchdog != 0 && a.Watchdog < minWatchdog {
-		p.add(prefix+"watchdog", "is %s; want %s or more", a.Watchdog, minWatchdog)
+		p.add("watchdog", "is %s; want %s or more", a.Watchdog, minWatchdog)
 	}
 	if a.Health == "" {
 		return
 	}
 	if !a.Process {
-		p.add(prefix+"health", "is given, and the action is no process; want nothing")
+		p.add("health", "is given, and the action is no process; want nothing")
 	}
 	if _, ok := a.Credentials[a.HealthCredential]; !ok && a.HealthCredential != "" {
-		p.add(prefix+"health_credential", "is %q, which is no credential of the action; want a name that credentials has", clip(a.HealthCredential))
+		p.add("health_credential", "is %q, which is no credential of the action; want a name that credentials has", clip(a.HealthCredential))
 	}
 	if a.HealthInterval != 0 && a.HealthInterval < minHealthInterval {
-		p.add(prefix+"health_interval", "is %s; want %s or more", a.HealthInterval, minHealthInterval)
+		p.add("health_interval", "is %s; want %s or more", a.HealthInterval, minHealthInterval)
 	}
 	if a.HealthTimeout != 0 && (a.HealthTimeout < minReadyInterval || a.HealthTimeout > maxHealthTimeout) {
-		p.add(prefix+"health_timeout", "is %s; want %s to %s", a.HealthTimeout, minReadyInterval, maxHealthTimeout)
+		p.add("health_timeout", "is %s; want %s to %s", a.HealthTimeout, minReadyInterval, maxHealthTimeout)
 	}
 }

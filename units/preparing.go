@@ -93,15 +93,15 @@ func checkSocket(path string) error {
 }
 
 // checkPreparing looks at how the fields about what has to be free go together.
-func checkPreparing(p *problems, prefix string, a Action) {
+func checkPreparing(p *problems, a *Action) {
 	switch {
 	case a.Any() && !a.Process:
 		name := "sockets"
 		if len(a.Sockets) == 0 {
 			name = "ports"
 		}
-		p.add(prefix+name, "is given, and the action is no process; want nothing, or is_process")
+		p.add(name, "is given, and the action is no process; want nothing, or is_process")
 	case a.KillOthers && !a.Any():
-		p.add(prefix+"kill_others", "is true without sockets or ports; want one of these, or nothing")
+		p.add("kill_others", "is true without sockets or ports; want one of these, or nothing")
 	}
 }

@@ -73,8 +73,12 @@ func checkMatch(p *problems, path, s string) {
 }
 
 // checkReadiness looks at how the fields that say when an action is ready go together.
-func checkReadiness(p *problems, prefix string, a Action) {
-	probe, err := ParseProbe(string(a.Ready))
+func checkReadiness(p *problems, a *Action) {
+	var probe Probe
+	var err error
+	if a.Ready.IsProbe() {
+		probe, err = ParseProbe(string(a.Ready))
+	}
 	interval, timeout := a.ReadyWait()
 	for _, f := range []struct {
 		name  string
@@ -90,28 +94,28 @@ func checkReadiness(p *problems, prefix string, a Action) {
 		switch {
 		case !f.given:
 		case !a.Ready.IsProbe():
-			p.add(prefix+f.name, "is given, and ready is %q; want nothing, or a probe", a.Ready)
+			p.add(f.name, "is given, and ready is %q; want nothing, or a probe", a.Ready)
 		case err == nil && f.of != nil && !slices.Contains(f.of, probe.Kind):
-			p.add(prefix+f.name, "is for probes of kind %s, and ready is one of kind %s; want nothing", f.of[0], probe.Kind)
+			p.add(f.name, "is for probes of kind %s, and ready is one of kind %s; want nothing", f.of[0], probe.Kind)
 		}
 	}
 	switch {
 	case !a.Ready.IsProbe():
 		if !a.Process && a.Ready == ReadyNotify {
-			p.add(prefix+"ready", "is %q; want %q, since the action is no process", a.Ready, ReadyExec)
+			p.add("ready", "is %q; want %q, since the action is no process", a.Ready, ReadyExec)
 		}
 		return
 	case !a.Process:
-		p.add(prefix+"ready", "is a probe; want %q, since the action is no process", ReadyExec)
+		p.add("ready", "is a probe; want %q, since the action is no process", ReadyExec)
 	}
 	if _, ok := a.Credentials[a.ReadyCredential]; !ok && a.ReadyCredential != "" {
-		p.add(prefix+"ready_credential", "is %q, which is no credential of the action; want a name that credentials has", clip(a.ReadyCredential))
+		p.add("ready_credential", "is %q, which is no credential of the action; want a name that credentials has", clip(a.ReadyCredential))
 	}
 	if interval < minReadyInterval || interval >= timeout {
-		p.add(prefix+"ready_interval", "is %s; want %s or more, and less than ready_timeout, which is %s", interval, minReadyInterval, timeout)
+		p.add("ready_interval", "is %s; want %s or more, and less than ready_timeout, which is %s", interval, minReadyInterval, timeout)
 	}
 	// systemd would say that the time was up, and not what the answer was.
 	if a.TimeoutStart != 0 && a.TimeoutStart < timeout+time.Second {
-		p.add(prefix+"timeout_start", "is %s; want at least 1s more than ready_timeout, which is %s, or nothing", a.TimeoutStart, timeout)
+		p.add("timeout_start", "is %s; want at least 1s more than ready_timeout, which is %s, or nothing", a.TimeoutStart, timeout)
 	}
 }

@@ -74,7 +74,7 @@ func withoutPolicy(def map[string]any) {
 }
 
 // checkRestarting looks at how the fields about restarts go together.
-func checkRestarting(p *problems, prefix string, a Action) {
+func checkRestarting(p *problems, a *Action) {
 	if a.RestartPolicy() == RestartNo {
 		for _, f := range []struct {
 			name  string
@@ -85,17 +85,17 @@ func checkRestarting(p *problems, prefix string, a Action) {
 			{"restart_retry_delay_max", a.RetryDelayMax != 0},
 		} {
 			if f.given {
-				p.add(prefix+f.name, "is given, and restart is %q; want nothing, or another restart", RestartNo)
+				p.add(f.name, "is given, and restart is %q; want nothing, or another restart", RestartNo)
 			}
 		}
 	}
 	switch {
 	case a.DelaySteps != 0 && a.DelayMax == 0:
-		p.add(prefix+"restart_steps", "is given without restart_delay_max; want both, or none")
+		p.add("restart_steps", "is given without restart_delay_max; want both, or none")
 	case a.DelayMax != 0 && a.DelayMax <= a.RestartDelay:
-		p.add(prefix+"restart_delay_max", "is %s; want more than restart_delay, which is %s", a.DelayMax, a.RestartDelay)
+		p.add("restart_delay_max", "is %s; want more than restart_delay, which is %s", a.DelayMax, a.RestartDelay)
 	}
 	if wait := cmp.Or(a.RetryDelay, DefaultRetryDelay); a.RetryDelayMax != 0 && a.RetryDelayMax < wait {
-		p.add(prefix+"restart_retry_delay_max", "is %s; want at least restart_retry_delay, which is %s", a.RetryDelayMax, wait)
+		p.add("restart_retry_delay_max", "is %s; want at least restart_retry_delay, which is %s", a.RetryDelayMax, wait)
 	}
 }

@@ -68,7 +68,7 @@ func ofAction() (fields []field[runRequest]) {
 		fields = append(fields, field[runRequest]{
 			Field:  f.Field,
 			decode: func(p *problems, path string, to *runRequest, v any) { f.decode(p, path, &to.Action, v) },
-			encode: func(from *runRequest) any { return f.encode(&from.Action) },
+			encode: func(from, silent *runRequest) (any, bool) { return f.encode(&from.Action, &silent.Action) },
 			check:  func(p *problems, path string, of *runRequest) { f.check(p, path, &of.Action) },
 		})
 	}
@@ -98,7 +98,7 @@ func DecodeRun(def map[string]any, registered func(ID) (Service, error)) (AdHoc,
 	} else if _, ok := def["action"]; ok {
 		p.add("action", "is given without service; want both, or exec")
 	}
-	decodeFields(&p, "", runFields, &r, def)
+	decodeFields(&p, runFields, &r, def)
 	if len(p.Problems) == 0 {
 		r.check(&p)
 	}
@@ -150,7 +150,7 @@ func (r *runRequest) base(p *problems, def map[string]any, registered func(ID) (
 	theirs := encodeFields(ofAction(), &base, &silent)
 	delete(theirs, "is_process")
 	delete(theirs, "restart")
-	decodeFields(p, "", ofAction(), r, theirs)
+	decodeFields(p, ofAction(), r, theirs)
 	r.Action.Name = base.Action.Name
 	if more, err := decodeMap(def["env"]); err == nil && len(r.Action.Env) > 0 {
 		env := maps.Clone(r.Action.Env)
@@ -173,7 +173,7 @@ func oneOf(actions []Action) string {
 }
 
 func (r runRequest) check(p *problems) {
-	checkFields(p, "", runFields, &r)
+	checkFields(p, runFields, &r)
 	for _, name := range slices.Sorted(maps.Keys(r.Action.Credentials)) {
 		if r.Action.Credentials[name] == GeneratedCredential {
 			p.add("credentials", "has %q to be generated, which is for services; want the path of a file", name)
@@ -203,7 +203,7 @@ func DecodeAdHoc(id ID, stored string) (AdHoc, error) {
 	}
 	r := runRequest{AdHoc: AdHoc{ID: id, Action: newRunAction("")}}
 	var p problems
-	decodeFields(&p, "", actionFields, &r.Action, def)
+	decodeFields(&p, actionFields, &r.Action, def)
 	r.check(&p)
 	if err := p.err("stored run"); err != nil {
 		return AdHoc{ID: id}, err

@@ -57,11 +57,23 @@ func (e *DefinitionError) Error() string {
 // problems collects. The zero value is ready for use.
 type problems struct {
 	DefinitionError
-	seen map[string]bool
+	seen   map[string]bool
+	prefix string // of the paths of all fields that are looked at
+}
+
+// in has a part of the definition looked at, whose fields' paths begin with
+// prefix. Nobody else puts paths together before there is a problem: nearly no
+// field has one.
+func (p *problems) in(prefix string, look func()) {
+	before := p.prefix
+	p.prefix += prefix
+	look()
+	p.prefix = before
 }
 
 // add keeps the first problem of a field: later ones are mostly its consequences.
 func (p *problems) add(field, format string, args ...any) {
+	field = p.prefix + field
 	switch {
 	case p.seen[field]:
 	case p.full():
@@ -106,7 +118,7 @@ func (s Service) Validate() error {
 }
 
 func (s Service) check(p *problems) {
-	checkFields(p, "", serviceFields, &s)
+	checkFields(p, serviceFields, &s)
 	if len(s.Actions) == 0 && s.Wanted != WantedSpec {
 		p.add("actions", "is empty; want at least one, or the status %q", WantedSpec)
 	}
@@ -153,21 +165,23 @@ func checkActions(p *problems, path string, actions []Action) {
 	}
 	index := map[string]int{}
 	prefixes := actionPrefixes(path, actions)
-	for i, a := range actions {
-		at := prefixes[i]
-		checkFields(p, at, actionFields, &a)
-		if first, ok := index[a.Name]; ok {
-			p.add(at+"name", "is %q, as is that of %s[%d]; want another one", clip(a.Name), path, first)
-		} else {
-			index[a.Name] = i
-		}
-		checkReadiness(p, at, a)
-		checkHealth(p, at, a)
-		checkRestarting(p, at, a)
-		checkPreparing(p, at, a)
-		if !a.Process && a.Restart == RestartAlways {
-			p.add(at+"restart", "is %q; want %q or %q, since the action is no process", a.Restart, RestartNo, RestartOnFailure)
-		}
+	for i := range actions {
+		a := &actions[i]
+		p.in(prefixes[i], func() {
+			checkFields(p, actionFields, a)
+			if first, ok := index[a.Name]; ok {
+				p.add("name", "is %q, as is that of %s[%d]; want another one", clip(a.Name), path, first)
+			} else {
+				index[a.Name] = i
+			}
+			checkReadiness(p, a)
+			checkHealth(p, a)
+			checkRestarting(p, a)
+			checkPreparing(p, a)
+			if !a.Process && a.Restart == RestartAlways {
+				p.add("restart", "is %q; want %q or %q, since the action is no process", a.Restart, RestartNo, RestartOnFailure)
+			}
+		})
 	}
 	checkOrder(p, prefixes, actions, index)
 }
@@ -337,7 +351,9 @@ func checkExec(p *problems, path string, args []string) {
 		return
 	}
 	for i, arg := range args {
-		checkText(p, fmt.Sprintf("%s[%d]", path, i), arg)
+		if !isText(arg) {
+			p.add(fmt.Sprintf("%s[%d]", path, i), notText)
+		}
 	}
 }
 
@@ -360,9 +376,13 @@ func checkEnv(p *problems, path string, env map[string]string) {
 	}
 }
 
+const notText = "is not text; want UTF-8 without NUL"
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 func checkText(p *problems, path, s string) {
-	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-		p.add(path, "is not text; want UTF-8 without NUL")
+	if !isText(s) {
+		p.add(path, notText)
 	}
 }
 
