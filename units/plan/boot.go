@@ -48,8 +48,8 @@ type BootStep struct {
 // whether the boot may start it at all: nothing is started after a loss of the
 // bus, nor what the operator has opted out of.
 func Boot(g *Graph, loaded map[string]units.Unit, may func(units.ID) bool) []BootStep {
-	var steps []BootStep
-	up := map[units.ID]bool{} // what runs, or is started
+	steps := make([]BootStep, 0, len(g.Order()))
+	up := make(map[units.ID]bool, len(g.Order())) // what runs, or is started
 	for _, id := range g.Order() {
 		up[id] = loaded[id.Unit()].Alive()
 	}

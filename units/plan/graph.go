@@ -37,8 +37,8 @@ type Graph struct {
 // there, that are part of a cycle, or that require one of these.
 func NewGraph(rows []units.Registered) *Graph {
 	g := &Graph{
-		services: map[units.ID]units.Service{},
-		digests:  map[units.ID]string{},
+		services: make(map[units.ID]units.Service, len(rows)),
+		digests:  make(map[units.ID]string, len(rows)),
 		sizes:    map[string]int{},
 		invalid:  map[units.ID]error{},
 		problems: map[units.ID]Problem{},
@@ -123,6 +123,9 @@ func (g *Graph) RequiredBy(id units.ID) []units.ID { return g.requiredBy[id] }
 func (g *Graph) resolve(ids []units.ID) {
 	for _, id := range ids {
 		s := g.services[id]
+		if len(s.Requires)+len(s.After)+len(s.Wants)+len(s.Conflicts) == 0 {
+			continue // as most are
+		}
 		g.requires[id] = refs(id.Context, s.Requires)
 		g.before[id] = slices.Concat(g.requires[id], refs(id.Context, s.After), refs(id.Context, s.Wants))
 		for _, other := range refs(id.Context, s.Conflicts) {
@@ -187,9 +190,9 @@ func (g *Graph) findCycles(ids []units.ID) {
 		id   units.ID
 		next []units.ID
 	}
-	index := map[units.ID]int{}
-	low := map[units.ID]int{}
-	onStack := map[units.ID]bool{}
+	index := make(map[units.ID]int, len(ids))
+	low := make(map[units.ID]int, len(ids))
+	onStack := make(map[units.ID]bool, len(ids))
 	var stack []units.ID
 	visit := func(id units.ID) frame {
 		index[id] = len(index) + 1
