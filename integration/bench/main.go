@@ -13,12 +13,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/integration/machine"
 )
 
 // part measures one thing, and adds a row for each figure.
@@ -95,7 +95,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := machine.UntilInterrupted()
 	defer stop()
 	var err error
 	if *inside {

@@ -15,10 +15,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"forge.ourworld.tf/lhumina_code/hero_proc/integration"
@@ -28,7 +26,7 @@ import (
 func main() {
 	dist := flag.String("dist", "dist", "the directory with the .deb")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := machine.UntilInterrupted()
 	err := run(ctx, *dist, os.Stdout)
 	stop()
 	switch {

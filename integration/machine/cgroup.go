@@ -19,19 +19,27 @@ import (
 // guest below the group that it finds itself in, so two machines started from
 // one group would be one tree to two systemds. cgroups(7).
 
-// cgroup2Mount is where the unified hierarchy lies; on hosts that have the old
-// hierarchies too it is below /sys/fs/cgroup.
-func cgroup2Mount() (string, error) {
+// cgroupMounts are where the unified hierarchy lies, on hosts that have the old
+// hierarchies too below /sys/fs/cgroup, and of the latter systemd's own, if there
+// is one: systemd-nspawn makes the guest's groups in both.
+func cgroupMounts() (unified, old string, err error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			return f[1], nil
+		switch f := strings.Fields(line); {
+		case len(f) < 4:
+		case f[2] == "cgroup2" && unified == "":
+			unified = f[1]
+		case f[2] == "cgroup" && slices.Contains(strings.Split(f[3], ","), "name=systemd"):
+			old = f[1]
 		}
 	}
-	return "", errors.New("cgroup2 is not mounted; run: mount -t cgroup2 none /sys/fs/cgroup")
+	if unified == "" {
+		err = errors.New("cgroup2 is not mounted; run: mount -t cgroup2 none /sys/fs/cgroup")
+	}
+	return unified, old, err
 }
 
 // cgroup is the directory of a machine's own group, on a host without systemd.
@@ -84,35 +92,38 @@ func (h *Host) cgroupOf(pid int) (string, error) {
 }
 
 // removeCgroup ends all processes of a group and removes it with the groups
-// below. A group that is not there is no error.
-func removeCgroup(ctx context.Context, dir string) error {
-	err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
-	if errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-	}
+// below, in the old hierarchy too. A group that is not there is no error.
+func (h *Host) removeCgroup(ctx context.Context, dir string) error {
+	_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) // if it can't, it is not there, or waited for in vain
 	return WaitFor(ctx, "all processes of "+dir+" to end", func() (bool, error) {
 		events, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
-			return true, nil // the host's systemd was faster
+			err = nil // the host's systemd was faster, or nothing was ever started in it
+		} else if err == nil && !bytes.Contains(events, []byte("populated 0")) {
+			return false, nil
 		}
-		if err != nil || !bytes.Contains(events, []byte("populated 0")) {
-			return false, err
+		gone := removeGroups(dir)
+		if name, below := strings.CutPrefix(dir, h.cgroups); below && h.oldCgroups != "" {
+			gone = removeGroups(h.oldCgroups+name) && gone
 		}
-		var groups []string
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				groups = append(groups, path)
-			}
-			return nil
-		})
-		for _, g := range slices.Backward(groups) {
-			_ = os.Remove(g)
-		}
-		_, err = os.Stat(dir)
-		return errors.Is(err, os.ErrNotExist), nil
+		return gone, err
 	})
+}
+
+// removeGroups removes groups without processes. It is true once nothing is there.
+func removeGroups(dir string) bool {
+	var groups []string
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			groups = append(groups, path)
+		}
+		return nil
+	})
+	for _, g := range slices.Backward(groups) {
+		_ = os.Remove(g)
+	}
+	_, err := os.Stat(dir)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // interval of all polling: for things that send no event to wait for.

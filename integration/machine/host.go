@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,7 +37,9 @@ type Layers []string
 type Host struct {
 	dir     string // base trees, and machines/
 	cgroups string // where cgroup2 is mounted
-	log     Logf
+	// oldCgroups is where systemd's own hierarchy of the old kind is; "" is nowhere.
+	oldCgroups string
+	log        Logf
 
 	mu       sync.Mutex
 	machines map[*Machine]struct{}
@@ -69,7 +72,7 @@ func Open(log Logf) (*Host, error) {
 	if missing != nil {
 		return nil, fmt.Errorf("cannot make machines: programs are missing; run: apt-get install %s", strings.Join(missing, " "))
 	}
-	cgroups, err := cgroup2Mount()
+	cgroups, old, err := cgroupMounts()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make machines: %w", err)
 	}
@@ -78,7 +81,7 @@ func Open(log Logf) (*Host, error) {
 		// A service's environment, and that of a bare CI, has no HOME.
 		cache = "/root/.cache"
 	}
-	h := &Host{dir: filepath.Join(cache, "hero_proc"), cgroups: cgroups, log: log, machines: map[*Machine]struct{}{}}
+	h := &Host{dir: filepath.Join(cache, "hero_proc"), cgroups: cgroups, oldCgroups: old, log: log, machines: map[*Machine]struct{}{}}
 	if strings.ContainsAny(h.dir, ":,\\") {
 		return nil, fmt.Errorf("cannot make machines in %s: an overlay takes no path with a colon, comma or backslash; set XDG_CACHE_HOME", h.dir)
 	}
@@ -86,6 +89,13 @@ func Open(log Logf) (*Host, error) {
 		return nil, err
 	}
 	return h, h.sweep()
+}
+
+// UntilInterrupted is a context that ends when somebody ends the program: by
+// Ctrl-C, or with its terminal, or by reading no more of what it prints. It has
+// machines to take away first.
+func UntilInterrupted() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 }
 
 func (h *Host) machinesDir() string { return filepath.Join(h.dir, "machines") }
@@ -150,7 +160,7 @@ func (h *Host) sweep() error {
 		if err != nil {
 			return err
 		}
-		err = errors.Join(removeCgroup(context.Background(), h.cgroup(e.Name())), os.RemoveAll(dir))
+		err = errors.Join(h.removeCgroup(context.Background(), h.cgroup(e.Name())), os.RemoveAll(dir))
 		own.Close()
 		if err != nil {
 			return fmt.Errorf("cannot remove the machine that an earlier run left in %s: %w", dir, err)

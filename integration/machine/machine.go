@@ -251,7 +251,7 @@ func (m *Machine) off() error {
 		group = m.host.cgroup(m.id)
 	}
 	m.boot = nil
-	return removeCgroup(context.Background(), group)
+	return m.host.removeCgroup(context.Background(), group)
 }
 
 // Freeze gives the disk of a machine that is off to others, as layers to stand

@@ -128,12 +128,22 @@ func TestTwoMachinesAreApart(t *testing.T) {
 	if err != nil || p["LoadState"] != "not-found" || p["ActiveState"] != "inactive" {
 		t.Errorf("the other machine's unit reads %v, %v", p, err)
 	}
-	group := b.boot.cgroup
+	groups := []string{b.boot.cgroup}
+	if host.oldCgroups != "" { // both kinds are there
+		groups = append(groups, host.oldCgroups+strings.TrimPrefix(b.boot.cgroup, host.cgroups))
+	}
+	for _, group := range groups {
+		if _, err := os.Stat(group); err != nil {
+			t.Error(err)
+		}
+	}
 	if err := b.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(group); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("control group %s after a power cut: %v", group, err)
+	for _, group := range groups {
+		if _, err := os.Stat(group); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("control group %s after a power cut: %v", group, err)
+		}
 	}
 	output(t, c, "systemctl", "is-active", "dbus.service")
 }
