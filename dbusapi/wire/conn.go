@@ -47,12 +47,22 @@ const (
 // message that godbus can't, and closes the file descriptors that it is sent.
 // It sends those that a call has in it as dbus.UnixFD.
 func Dial(ctx context.Context, address string, longest int64, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	return DialFiles(ctx, address, longest, nil, opts...)
+	return dial(ctx, address, longest, func(*guard) {}, opts...)
 }
 
 // DialFiles is [Dial] for who takes file descriptors: those that come with
 // calls of [FilesMember], and no others, are put into files.
 func DialFiles(ctx context.Context, address string, longest int64, files *Files, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	return dial(ctx, address, longest, func(g *guard) { g.taken = files }, opts...)
+}
+
+// DialKeeping is [Dial] for who asks for all properties of an object, and needs
+// some. Answers of one a{sv} come without the others.
+func DialKeeping(ctx context.Context, address string, longest int64, wanted func(name string) bool, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	return dial(ctx, address, longest, func(g *guard) { g.wanted = wanted }, opts...)
+}
+
+func dial(ctx context.Context, address string, longest int64, set func(*guard), opts ...dbus.ConnOption) (*dbus.Conn, error) {
 	if address == "" {
 		address = os.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
 	}
@@ -72,8 +82,8 @@ func DialFiles(ctx context.Context, address string, longest int64, files *Files,
 		if unix, ok := socket.(*net.UnixConn); ok {
 			g.files = &receiver{UnixConn: unix}
 			g.in.Reset(g.files)
-			g.taken = files
 		}
+		set(g)
 		return greet(ctx, g, opts)
 	}
 	return nil, fmt.Errorf("cannot connect to the bus: %w", failed)
@@ -145,6 +155,8 @@ type guard struct {
 	files  *receiver // nil for a pipe, which passes no file descriptors
 	passes bool      // the bus has agreed to pass them
 	taken  *Files    // those that somebody wants; nil for nobody
+
+	wanted func(name string) bool // the properties; nil is all
 
 	sendMu  sync.Mutex
 	sending map[uint32]encodedMessage // by the serial of a message that is being sent; nil after Close
@@ -248,6 +260,8 @@ func (g *guard) next() error {
 	}
 	if !decodable(g.frame.Bytes(), 0) {
 		g.replace(start, undecodable)
+	} else if g.wanted != nil {
+		g.frame.Truncate(keep(g.frame.Bytes(), int(start), g.wanted))
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ type walker struct {
 	fds   int
 	// heedless of what a signature says: for a header, whatever its body is.
 	heedless bool
+	// sound says that the message was walked before, and is not bad.
+	sound bool
 }
 
 // newWalker is at the start of a message of 16 bytes or more.
@@ -117,6 +119,9 @@ func (w *walker) signature() string {
 		return oneByte[text[0]]
 	}
 	s := string(text)
+	if w.sound {
+		return s
+	}
 	files := strings.Contains(s, "h") && (w.fds == 0 || s != FilesSignature)
 	if _, err := dbus.ParseSignature(s); err != nil || files || strings.Contains(s, "()") {
 		w.bad = true

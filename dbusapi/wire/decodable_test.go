@@ -42,11 +42,15 @@ func plainBodies() [][]any {
 // encoded is a call with that body, as godbus sends it.
 func encoded(t testing.TB, order binary.ByteOrder, body ...any) []byte {
 	t.Helper()
-	msg := dbus.Message{Type: dbus.TypeMethodCall, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
+	return framed(t, order, dbus.Message{Type: dbus.TypeMethodCall, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
 		dbus.FieldPath:   dbus.MakeVariant(dbus.ObjectPath("/x")),
 		dbus.FieldMember: dbus.MakeVariant("Member"),
-	}}
-	if len(body) > 0 {
+	}})
+}
+
+func framed(t testing.TB, order binary.ByteOrder, msg dbus.Message) []byte {
+	t.Helper()
+	if body := msg.Body; len(body) > 0 {
 		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(body...))
 	}
 	var buf bytes.Buffer

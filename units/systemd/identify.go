@@ -48,12 +48,12 @@ func (s *session) identify(ctx context.Context, listed []units.Unit) error {
 			waiting[object.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", dbus.FlagNoAutoStart, answers, systemdName+"."+iface, name)] = store
 		}
 		ask("Unit", "InvocationID", func(call *dbus.Call) error {
-			id, err := value[[]byte](call)
+			id, err := answer[[]byte](call)
 			u.InvocationID = hex.EncodeToString(id)
 			return err
 		})
 		ask("Service", "LogExtraFields", func(call *dbus.Call) error {
-			fields, err := value[[][]byte](call)
+			fields, err := answer[[][]byte](call)
 			u.Digest = transient.DigestOf(fields)
 			return err
 		})
@@ -66,8 +66,8 @@ func (s *session) identify(ctx context.Context, listed []units.Unit) error {
 	return failed
 }
 
-// value is that of a property.
-func value[T any](call *dbus.Call) (v T, err error) {
+// answer is that to a question for one property.
+func answer[T any](call *dbus.Call) (v T, err error) {
 	var variant dbus.Variant
 	if err := call.Store(&variant); err != nil {
 		return v, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,8 +154,9 @@ func (m *Manager) properties(ctx context.Context, name string) (properties map[s
 	return properties, err
 }
 
-// all are all properties of a unit. They are taken as they have come: Store, and
-// go-systemd after it, would make another map of each of the three hundred.
+// all are all properties of a unit, or those that are read, as the connection has
+// it. They are taken as they have come: Store, and go-systemd after it, would make
+// another map of them.
 func (s *session) all(ctx context.Context, name string) (properties map[string]dbus.Variant, err error) {
 	const getAll = "org.freedesktop.DBus.Properties.GetAll"
 	// "" is all interfaces: one answer of one moment.
@@ -237,46 +237,6 @@ func begun(p map[string]dbus.Variant) time.Time {
 // CLOCK_MONOTONIC each, PID, code, status.
 func preparations(p map[string]dbus.Variant) [][]any {
 	return slices.DeleteFunc(get[[][]any](p, "ExecStartPre"), func(command []any) bool { return len(command) != 10 })
-}
-
-// count reads what systemd may mark as "not set", or may not know at all.
-func count(p map[string]dbus.Variant, name string) units.Count {
-	n, ok := p[name].Value().(uint64)
-	if !ok || n == math.MaxUint64 {
-		return units.Count{}
-	}
-	return units.Counted(n)
-}
-
-// get is zero for a property that this systemd lacks.
-func get[T any](p map[string]dbus.Variant, name string) T {
-	v, _ := p[name].Value().(T)
-	return v
-}
-
-// word is a property that is text, as a string of its own: those that godbus
-// makes keep all of the message that they came with.
-func word(p map[string]dbus.Variant, name string) string { return strings.Clone(get[string](p, name)) }
-
-// number is zero for a value that systemd marks as "not set".
-func number(p map[string]dbus.Variant, name string) uint64 {
-	if n := get[uint64](p, name); n != math.MaxUint64 {
-		return n
-	}
-	return 0
-}
-
-// timestamp reads microseconds of CLOCK_REALTIME, where zero is never.
-func timestamp(p map[string]dbus.Variant, name string) time.Time {
-	if µs := number(p, name); µs != 0 {
-		return time.UnixMicro(int64(µs))
-	}
-	return time.Time{}
-}
-
-// jobID reads the property Job, (uo).
-func jobID(p map[string]dbus.Variant) uint32 {
-	return at[uint32](get[[]any](p, "Job"), 0)
 }
 
 // majorVersion reads the Manager's Version: "252.39-1~deb12u2", "257~rc1",

@@ -95,7 +95,8 @@ func (m *Manager) open(ctx context.Context) (_ *session, err error) {
 	if err := s.property(ctx, "UserspaceTimestamp").Store(&booted); err != nil {
 		return nil, err
 	}
-	s.booted = timestamp(map[string]dbus.Variant{"": booted}, "")
+	µs, _ := booted.Value().(uint64)
+	s.booted = instant(µs)
 	go s.listen(signals)
 	return s, nil
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/dbusapi/wire"
 	"forge.ourworld.tf/lhumina_code/hero_proc/integration/privatebus"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 	"forge.ourworld.tf/lhumina_code/hero_proc/units/systemd"
@@ -47,11 +50,15 @@ func newTarget(t *testing.T) *target {
 // manager connects; the test's units are gone when it ends.
 func (x *target) manager() *systemd.Manager {
 	x.Helper()
-	var opts systemd.Options
+	address := ""
 	if x.bus != nil {
-		opts.Dial = x.bus.Dial
+		address = x.bus.Address
 	}
-	m, err := systemd.Connect(x.Context(), opts)
+	// As the daemon does.
+	dial := func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+		return wire.DialKeeping(ctx, address, wire.MaxMessage, systemd.Reads, append(opts, dbus.WithContext(ctx))...)
+	}
+	m, err := systemd.Connect(x.Context(), systemd.Options{Dial: dial})
 	if err != nil {
 		x.Fatal(err)
 	}

@@ -194,10 +194,11 @@ func unusable(err error) units.Event {
 	}
 }
 
-// dial is the API's way to the bus, for the adapter too: godbus's own can be
-// crashed by any message of any local user.
+// dial is the adapter's way to the bus, which is the API's too: godbus's own can be
+// crashed by any message of any local user. And it would make a value of each
+// property of a unit.
 func dial(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	return wire.Dial(ctx, "", wire.MaxMessage, append(opts, dbus.WithContext(ctx))...)
+	return wire.DialKeeping(ctx, "", wire.MaxMessage, systemd.Reads, append(opts, dbus.WithContext(ctx))...)
 }
 
 // ask asks a probe that needs nothing but the network.
