@@ -153,7 +153,7 @@ func decodeActions(p *problems, path string, v any) []Action {
 	return actions
 }
 
-// silentAction is one of whose fields none is given.
+// silentAction is an action of which nothing is given. It is not to be changed.
 var silentAction = NewAction("")
 
 func encodeActions(actions []Action) any {

@@ -62,8 +62,7 @@ type problems struct {
 }
 
 // in has a part of the definition looked at, whose fields' paths begin with
-// prefix. Nobody else puts paths together before there is a problem: nearly no
-// field has one.
+// prefix. They are put together where there is a problem: nearly no field has one.
 func (p *problems) in(prefix string, look func()) {
 	before := p.prefix
 	p.prefix += prefix

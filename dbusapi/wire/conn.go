@@ -56,10 +56,11 @@ func DialFiles(ctx context.Context, address string, longest int64, files *Files,
 	return dial(ctx, address, longest, func(g *guard) { g.taken = files }, opts...)
 }
 
-// DialKeeping is [Dial] for who asks for all properties of an object, and needs
-// some. Answers of one a{sv} come without the others.
-func DialKeeping(ctx context.Context, address string, longest int64, wanted func(name string) bool, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	return dial(ctx, address, longest, func(g *guard) { g.wanted = wanted }, opts...)
+// DialKeeping is [Dial] for who asks objects for all of their properties (GetAll),
+// and looks at some. Of each answer whose body is an a{sv}, whatever method it is
+// of, only the entries of these names come.
+func DialKeeping(ctx context.Context, address string, longest int64, names map[string]bool, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	return dial(ctx, address, longest, func(g *guard) { g.kept = names }, opts...)
 }
 
 func dial(ctx context.Context, address string, longest int64, set func(*guard), opts ...dbus.ConnOption) (*dbus.Conn, error) {
@@ -156,7 +157,7 @@ type guard struct {
 	passes bool      // the bus has agreed to pass them
 	taken  *Files    // those that somebody wants; nil for nobody
 
-	wanted func(name string) bool // the properties; nil is all
+	kept map[string]bool // the names in an a{sv}; nil is all
 
 	sendMu  sync.Mutex
 	sending map[uint32]encodedMessage // by the serial of a message that is being sent; nil after Close
@@ -260,8 +261,8 @@ func (g *guard) next() error {
 	}
 	if !decodable(g.frame.Bytes(), 0) {
 		g.replace(start, undecodable)
-	} else if g.wanted != nil {
-		g.frame.Truncate(keep(g.frame.Bytes(), int(start), g.wanted))
+	} else if g.kept != nil {
+		g.frame.Truncate(keep(g.frame.Bytes(), int(start), g.kept))
 	}
 	return nil
 }

@@ -2,14 +2,14 @@ package wire
 
 import "github.com/godbus/dbus/v5"
 
-// keep takes out of an answer that is one a{sv}, as that of GetAll, what has
-// another name than those wanted, and returns how long it is then. godbus would
-// make a value of each, for somebody who looks at few of them: of a unit's 350
-// properties these are more than nine parts in ten of all that is allocated to
-// answer for its status. Any other message stays as it is.
+// keep takes out of an answer that is one a{sv}, as that of GetAll is, what has
+// another name than those wanted, and returns how long the answer is then, 0 if it
+// can't be. godbus would make a value of each, for somebody who looks at few: of all
+// that is allocated to answer for the status of a unit, the 330 properties that
+// nobody looks at were more than nine parts in ten. Any other message stays as it is.
 //
 // The frame is one that is [decodable], and its body begins at body.
-func keep(frame []byte, body int, wanted func(name string) bool) (length int) {
+func keep(frame []byte, body int, wanted map[string]bool) (length int) {
 	if dbus.Type(frame[1]) != dbus.TypeMethodReply {
 		return len(frame)
 	}
@@ -25,12 +25,16 @@ func keep(frame []byte, body int, wanted func(name string) bool) (length int) {
 		w.align(8)
 		from := w.at
 		w.single("s", 0)
-		name := frame[from+4 : w.at-1]
+		value := w.at
 		w.variant(0)
-		if !wanted(string(name)) {
+		if w.bad { // which a frame that was walked is not
+			return 0
+		}
+		if !wanted[string(frame[from+4:value-1])] {
 			continue
 		}
-		// An entry is aligned as its values are, so it can go to where an entry may be.
+		// Entries begin at multiples of 8, which is as far as anything in them is
+		// aligned: one can go to any other multiple of 8.
 		for ; to%8 != 0; to++ {
 			frame[to] = 0
 		}

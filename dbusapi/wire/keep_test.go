@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"maps"
 	"reflect"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"forge.ourworld.tf/lhumina_code/hero_proc/integration/privatebus"
 )
 
 // reply is an answer with that body, as godbus sends it.
@@ -20,7 +23,7 @@ func reply(t testing.TB, order binary.ByteOrder, body ...any) []byte {
 }
 
 // kept is what is left of a frame, and what godbus makes of it.
-func kept(t testing.TB, frame []byte, wanted func(string) bool) (left []byte, msg *dbus.Message) {
+func kept(t testing.TB, frame []byte, wanted map[string]bool) (left []byte, msg *dbus.Message) {
 	t.Helper()
 	var order binary.ByteOrder = binary.LittleEndian
 	if frame[0] == 'B' {
@@ -56,16 +59,20 @@ func TestKeep(t *testing.T) {
 			for two := range properties {
 				want := maps.Clone(properties)
 				maps.DeleteFunc(want, func(name string, _ dbus.Variant) bool { return name != one && name != two })
-				_, msg := kept(t, frame, func(name string) bool { return name == one || name == two })
+				_, msg := kept(t, frame, map[string]bool{one: true, two: true})
 				if got := msg.Body[0]; !reflect.DeepEqual(got, normal(t, order, want)) {
 					t.Errorf("%s and %s of them are %v, want %v", one, two, got, want)
 				}
 			}
 		}
-		if _, msg := kept(t, frame, func(string) bool { return false }); len(msg.Body[0].(map[string]dbus.Variant)) != 0 {
+		if _, msg := kept(t, frame, map[string]bool{}); len(msg.Body[0].(map[string]dbus.Variant)) != 0 {
 			t.Errorf("none of them is %v", msg.Body)
 		}
-		if left, _ := kept(t, frame, func(string) bool { return true }); !bytes.Equal(left, frame) {
+		every := map[string]bool{}
+		for name := range properties {
+			every[name] = true
+		}
+		if left, _ := kept(t, frame, every); !bytes.Equal(left, frame) {
 			t.Errorf("all of them are %x, want %x", left, frame)
 		}
 	}
@@ -82,7 +89,7 @@ func normal(t *testing.T, order binary.ByteOrder, properties map[string]dbus.Var
 
 func TestKeepLeavesAllElse(t *testing.T) {
 	t.Parallel()
-	nothing := func(string) bool { return false }
+	nothing := map[string]bool{}
 	for _, body := range plainBodies() {
 		call := encoded(t, binary.LittleEndian, body...)
 		answer := reply(t, binary.LittleEndian, body...)
@@ -94,6 +101,40 @@ func TestKeepLeavesAllElse(t *testing.T) {
 		}
 		if left, _ := kept(t, answer, nothing); !bytes.Equal(left, answer) {
 			t.Errorf("of an answer with %v there is %x left, want %x", body, left, answer)
+		}
+	}
+	properties := map[string]dbus.Variant{"a": dbus.MakeVariant("b")}
+	for _, msg := range []dbus.Message{
+		{Type: dbus.TypeError, Body: []any{properties}, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldReplySerial: dbus.MakeVariant(uint32(1)), dbus.FieldErrorName: dbus.MakeVariant("x.Error"),
+		}},
+		{Type: dbus.TypeSignal, Body: []any{properties}, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/x")), dbus.FieldInterface: dbus.MakeVariant("x.Y"), dbus.FieldMember: dbus.MakeVariant("Z"),
+		}},
+	} {
+		frame := framed(t, binary.LittleEndian, msg)
+		if left, _ := kept(t, frame, nothing); !bytes.Equal(left, frame) {
+			t.Errorf("of a message of type %s there is %x left, want %x", msg.Type, left, frame)
+		}
+	}
+}
+
+// A connection of [DialKeeping] hands on what its names say, and goes on after it.
+func TestDialKeeping(t *testing.T) {
+	t.Parallel()
+	bus := echoOn(t, privatebus.Start(t))
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	conn, err := DialKeeping(ctx, bus.Address, MaxMessage, map[string]bool{"b": true, "d": true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 3 {
+		all := map[string]dbus.Variant{"a": dbus.MakeVariant("x"), "b": dbus.MakeVariant([]uint64{1, 2}), "c": dbus.MakeVariant(true)}
+		call := conn.Object("test.Echo", "/").CallWithContext(ctx, "test.Echo.Echo", 0, all)
+		if want := []any{map[string]dbus.Variant{"b": all["b"]}}; call.Err != nil || !reflect.DeepEqual(call.Body, want) {
+			t.Errorf("the answer is %v, %v, want %v", call.Body, call.Err, want)
 		}
 	}
 }
@@ -117,9 +158,11 @@ func FuzzKeep(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		even := func(name string) bool { return len(name)%2 == 0 }
-		want := all.Body[0].(map[string]dbus.Variant)
-		maps.DeleteFunc(want, func(name string, _ dbus.Variant) bool { return !even(name) })
+		want, even := all.Body[0].(map[string]dbus.Variant), map[string]bool{}
+		for name := range want {
+			even[name] = len(name)%2 == 0
+		}
+		maps.DeleteFunc(want, func(name string, _ dbus.Variant) bool { return !even[name] })
 		// Text, since what is no number equals nothing.
 		if _, msg := kept(t, frame, even); dbus.MakeVariant(msg.Body[0]).String() != dbus.MakeVariant(want).String() {
 			t.Errorf("left is %v, want %v", msg.Body[0], want)

@@ -94,19 +94,20 @@ func (h *Host) cgroupOf(pid int) (string, error) {
 // removeCgroup ends all processes of a group and removes it with the groups
 // below, in the old hierarchy too. A group that is not there is no error.
 func (h *Host) removeCgroup(ctx context.Context, dir string) error {
-	_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) // if it can't, it is not there, or waited for in vain
-	return WaitFor(ctx, "all processes of "+dir+" to end", func() (bool, error) {
+	// An error is no matter: the group is not there, or will be waited for in vain.
+	_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+	return WaitFor(ctx, "the control group "+dir+" to be empty and gone", func() (bool, error) {
 		events, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
-			err = nil // the host's systemd was faster, or nothing was ever started in it
-		} else if err == nil && !bytes.Contains(events, []byte("populated 0")) {
-			return false, nil
+		switch {
+		case errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV): // it is gone
+		case err != nil || !bytes.Contains(events, []byte("populated 0")):
+			return false, err
 		}
 		gone := removeGroups(dir)
 		if name, below := strings.CutPrefix(dir, h.cgroups); below && h.oldCgroups != "" {
 			gone = removeGroups(h.oldCgroups+name) && gone
 		}
-		return gone, err
+		return gone, nil
 	})
 }
 

@@ -91,11 +91,15 @@ func Open(log Logf) (*Host, error) {
 	return h, h.sweep()
 }
 
-// UntilInterrupted is a context that ends when somebody ends the program: by
-// Ctrl-C, or with its terminal, or by reading no more of what it prints. It has
-// machines to take away first.
+// UntilInterrupted is a context that ends when somebody ends the program, by
+// Ctrl-C or with its terminal: a program with machines has to take them away. Under
+// nohup(1) it outlives the terminal.
 func UntilInterrupted() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signal.NotifyContext(context.Background(), signals...)
 }
 
 func (h *Host) machinesDir() string { return filepath.Join(h.dir, "machines") }

@@ -44,6 +44,9 @@ func NewGraph(rows []units.Registered) *Graph {
 		problems: map[units.ID]Problem{},
 		requires: map[units.ID][]units.ID{}, before: map[units.ID][]units.ID{}, requiredBy: map[units.ID][]units.ID{},
 		conflicts: map[units.ID][]units.ID{},
+		ids:       make([]units.ID, 0, len(rows)),
+		all:       make([]units.ID, 0, len(rows)),
+		order:     make([]units.ID, 0, len(rows)),
 	}
 	for _, r := range rows {
 		g.all = append(g.all, r.Service.ID)

@@ -10,9 +10,9 @@ import (
 	"forge.ourworld.tf/lhumina_code/hero_proc/units"
 )
 
-// read are the properties that anything here is made of; a unit has some 350.
-// org.freedesktop.systemd1(5).
-var read = map[string]bool{
+// ReadProperties are the properties of a unit that a [Manager] looks at, of some
+// 350: org.freedesktop.systemd1(5).
+var ReadProperties = map[string]bool{
 	"LoadState": true, "ActiveState": true, "SubState": true, "Job": true, "InvocationID": true, "StateChangeTimestamp": true, "ActiveEnterTimestamp": true,
 	"FragmentPath": true, "Transient": true, "LogExtraFields": true,
 	"Result": true, "MainPID": true, "StatusText": true, "NRestarts": true, "ExecStartPre": true,
@@ -20,15 +20,10 @@ var read = map[string]bool{
 	"CPUUsageNSec": true, "MemoryPeak": true, "IOReadBytes": true, "IOWriteBytes": true,
 }
 
-// Reads says whether a property of a unit is one that a [Manager] looks at. The
-// connection of [Options] need not hand on the others that systemd answers with.
-func Reads(property string) bool { return read[property] }
-
-// value is that of a property, nil for one that this systemd lacks, and for one
-// that may not have come: see [Reads].
+// value is that of a property, nil for one that this systemd lacks.
 func value(p map[string]dbus.Variant, name string) any {
-	if !read[name] {
-		return nil
+	if !ReadProperties[name] {
+		panic("units/systemd: " + name + " is not in ReadProperties, so it would not come")
 	}
 	return p[name].Value()
 }
@@ -60,12 +55,13 @@ func number(p map[string]dbus.Variant, name string) uint64 {
 	return 0
 }
 
-// timestamp is when it says, zero for never.
-func timestamp(p map[string]dbus.Variant, name string) time.Time { return instant(number(p, name)) }
+func timestamp(p map[string]dbus.Variant, name string) time.Time {
+	return instant(get[uint64](p, name))
+}
 
-// instant reads microseconds of CLOCK_REALTIME, where zero is never.
+// instant reads microseconds of CLOCK_REALTIME, where zero and "not set" are never.
 func instant(µs uint64) time.Time {
-	if µs == 0 {
+	if µs == 0 || µs == math.MaxUint64 {
 		return time.Time{}
 	}
 	return time.UnixMicro(int64(µs))

@@ -43,7 +43,7 @@ type Options struct {
 	// Dial makes a connection of its own to the bus that systemd is on; its
 	// context is the connection's lifetime. The default is the system bus,
 	// at DBUS_SYSTEM_BUS_ADDRESS when that is set. It may leave out of answers
-	// what [Reads] is false for.
+	// what is not in [ReadProperties].
 	Dial func(context.Context, ...dbus.ConnOption) (*dbus.Conn, error)
 	// Logger gets what happens on the way, at debug level only.
 	Logger *slog.Logger

@@ -56,7 +56,7 @@ func (x *target) manager() *systemd.Manager {
 	}
 	// As the daemon does.
 	dial := func(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-		return wire.DialKeeping(ctx, address, wire.MaxMessage, systemd.Reads, append(opts, dbus.WithContext(ctx))...)
+		return wire.DialKeeping(ctx, address, wire.MaxMessage, systemd.ReadProperties, append(opts, dbus.WithContext(ctx))...)
 	}
 	m, err := systemd.Connect(x.Context(), systemd.Options{Dial: dial})
 	if err != nil {

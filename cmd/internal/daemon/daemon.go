@@ -194,11 +194,10 @@ func unusable(err error) units.Event {
 	}
 }
 
-// dial is the adapter's way to the bus, which is the API's too: godbus's own can be
-// crashed by any message of any local user. And it would make a value of each
-// property of a unit.
+// dial is the adapter's connection. godbus's own can be crashed by any message of
+// any local user, and makes a value of each property of a unit.
 func dial(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	return wire.DialKeeping(ctx, "", wire.MaxMessage, systemd.Reads, append(opts, dbus.WithContext(ctx))...)
+	return wire.DialKeeping(ctx, "", wire.MaxMessage, systemd.ReadProperties, append(opts, dbus.WithContext(ctx))...)
 }
 
 // ask asks a probe that needs nothing but the network.
