@@ -179,11 +179,7 @@ var thresholdKind = kind[uint32]{
 
 // checkHealth looks at how the fields about an action's health go together.
 func checkHealth(p *problems, a *Action) {
-	var probe Probe
-	var err error
-	if a.Health != "" {
-		probe, err = ParseProbe(a.Health)
-	}
+	kind := kindOf(Ready(a.Health))
 	restarts := or(a.OnUnhealthy, UnhealthyRestart) == UnhealthyRestart
 	for _, f := range []struct {
 		name     string
@@ -207,8 +203,8 @@ func checkHealth(p *problems, a *Action) {
 		case !f.given:
 		case a.Health == "":
 			p.add(f.name, "is given, and health is not; want nothing, or a probe in health")
-		case err == nil && f.of != "" && probe.Kind != f.of:
-			p.add(f.name, "is for probes of kind %s, and health is one of kind %s; want nothing", f.of, probe.Kind)
+		case kind != "" && f.of != "" && kind != f.of:
+			p.add(f.name, "is for probes of kind %s, and health is one of kind %s; want nothing", f.of, kind)
 		case f.restarts && !restarts:
 			p.add(f.name, "is given, and on_unhealthy is %q; want nothing, or %q there", a.OnUnhealthy, UnhealthyRestart)
 		}

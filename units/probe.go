@@ -102,6 +102,16 @@ func ParseProbe(text string) (Probe, error) {
 	return Probe{}, fmt.Errorf("%s; want %s", is, orList(ReadyForms))
 }
 
+// kindOf is the kind of a probe, "" for what is none, or a wrong one. Where none is
+// given, as mostly, nothing is read, and no error made.
+func kindOf(r Ready) ProbeKind {
+	if !r.IsProbe() {
+		return ""
+	}
+	probe, _ := ParseProbe(string(r))
+	return probe.Kind
+}
+
 // parseAddress reads KIND://HOST:PORT/PATH. Without a default port, one must
 // be given; only HTTP has a path.
 func parseAddress(kind ProbeKind, text, port, form string) (Probe, error) {

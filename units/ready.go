@@ -74,11 +74,7 @@ func checkMatch(p *problems, path, s string) {
 
 // checkReadiness looks at how the fields that say when an action is ready go together.
 func checkReadiness(p *problems, a *Action) {
-	var probe Probe
-	var err error
-	if a.Ready.IsProbe() {
-		probe, err = ParseProbe(string(a.Ready))
-	}
+	kind := kindOf(a.Ready)
 	interval, timeout := a.ReadyWait()
 	for _, f := range []struct {
 		name  string
@@ -95,8 +91,8 @@ func checkReadiness(p *problems, a *Action) {
 		case !f.given:
 		case !a.Ready.IsProbe():
 			p.add(f.name, "is given, and ready is %q; want nothing, or a probe", a.Ready)
-		case err == nil && f.of != nil && !slices.Contains(f.of, probe.Kind):
-			p.add(f.name, "is for probes of kind %s, and ready is one of kind %s; want nothing", f.of[0], probe.Kind)
+		case kind != "" && f.of != nil && !slices.Contains(f.of, kind):
+			p.add(f.name, "is for probes of kind %s, and ready is one of kind %s; want nothing", f.of[0], kind)
 		}
 	}
 	switch {

@@ -47,14 +47,6 @@ func count(p map[string]dbus.Variant, name string) units.Count {
 // makes keep all of the message that they came with.
 func word(p map[string]dbus.Variant, name string) string { return strings.Clone(get[string](p, name)) }
 
-// number is zero for a value that systemd marks as "not set".
-func number(p map[string]dbus.Variant, name string) uint64 {
-	if n := get[uint64](p, name); n != math.MaxUint64 {
-		return n
-	}
-	return 0
-}
-
 func timestamp(p map[string]dbus.Variant, name string) time.Time {
 	return instant(get[uint64](p, name))
 }

@@ -194,7 +194,7 @@ func unitOf(name string, p map[string]dbus.Variant) units.Unit {
 		ExitedAt:     timestamp(p, "ExecMainExitTimestamp"),
 		ChangedAt:    timestamp(p, "StateChangeTimestamp"),
 		Digest:       transient.DigestOf(get[[][]byte](p, "LogExtraFields")),
-		CPU:          time.Duration(number(p, "CPUUsageNSec")),
+		CPU:          time.Duration(count(p, "CPUUsageNSec").N),
 		MemoryPeak:   count(p, "MemoryPeak"), // 254+
 		IORead:       count(p, "IOReadBytes"),
 		IOWritten:    count(p, "IOWriteBytes"),
