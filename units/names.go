@@ -3,6 +3,7 @@ package units
 import (
 	"fmt"
 	"hash/fnv"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -147,10 +148,16 @@ const (
 	// itself. What one of them costs to start grows with the number of its
 	// siblings, and is not felt before.
 	FlatContext = 200
-	// subSlices are how many slices the services of a larger one are spread
-	// over.
-	subSlices = 64
+	// sliceSize is how many services a slice of a larger one has at least, and
+	// maxSlices how many slices it has at most: each is one more unit to start.
+	sliceSize, maxSlices = 32, 64
 )
+
+// slicesFor is how many slices the services of a large context are spread over:
+// a power of two, so that half of them stay where they are when it doubles.
+func slicesFor(services int) int {
+	return min(1<<(bits.Len(uint(services/sliceSize))-1), maxSlices)
+}
 
 // SliceOf is the slice for the units of a service, where its context has so
 // many services: the context's own, or one inside of that, by the dash, so
@@ -161,7 +168,7 @@ func (id ID) SliceOf(services int) string {
 	}
 	hash := fnv.New32a()
 	hash.Write([]byte(id.Name))
-	return fmt.Sprintf("%s%s-%02x%s", unitPrefix, id.Context, hash.Sum32()%subSlices, sliceSuffix)
+	return fmt.Sprintf("%s%s-%02x%s", unitPrefix, id.Context, hash.Sum32()%uint32(slicesFor(services)), sliceSuffix)
 }
 
 // UnitRef is what a unit's name says: whose unit it is. Action is "" for the

@@ -203,10 +203,10 @@ func TestSliceOfAService(t *testing.T) {
 	}{
 		{"a small context's own", ID{"core", "web"}, 1, "hero-core.slice"},
 		{"the largest flat context", ID{"core", "web"}, FlatContext, "hero-core.slice"},
-		{"one more", ID{"core", "web"}, FlatContext + 1, "hero-core-11.slice"},
-		{"the same whatever its size is", ID{"core", "web"}, 100 * FlatContext, "hero-core-11.slice"},
-		{"another context", ID{"lab_2", "web"}, FlatContext + 1, "hero-lab_2-11.slice"},
-		{"a name with dashes and dots", ID{"core", "a-b.c"}, FlatContext + 1, "hero-core-3c.slice"},
+		{"one more", ID{"core", "web"}, FlatContext + 1, "hero-core-01.slice"},
+		{"the largest context", ID{"core", "web"}, 100 * FlatContext, "hero-core-11.slice"},
+		{"another context", ID{"lab_2", "web"}, FlatContext + 1, "hero-lab_2-01.slice"},
+		{"a name with dashes and dots", ID{"core", "a-b.c"}, 100 * FlatContext, "hero-core-3c.slice"},
 	} {
 		got := tt.id.SliceOf(tt.services)
 		if got != tt.want {
@@ -220,17 +220,20 @@ func TestSliceOfAService(t *testing.T) {
 
 func TestSlicesAreEvenlyFilled(t *testing.T) {
 	t.Parallel()
-	const services = 2000
-	counts := map[string]int{}
-	for i := range services {
-		counts[ID{"core", fmt.Sprint("web", i)}.SliceOf(services)]++
-	}
-	if len(counts) != subSlices {
-		t.Errorf("%d slices are used, want %d", len(counts), subSlices)
-	}
-	for slice, n := range counts {
-		if n > 2*services/subSlices {
-			t.Errorf("%s has %d of %d services", slice, n, services)
+	for _, tt := range []struct{ services, slices int }{
+		{FlatContext + 1, 4}, {255, 4}, {256, 8}, {500, 8}, {511, 8}, {512, 16}, {1000, 16}, {1024, 32}, {2000, 32}, {2048, 64}, {5000, 64},
+	} {
+		counts := map[string]int{}
+		for i := range tt.services {
+			counts[ID{"core", fmt.Sprint("web", i)}.SliceOf(tt.services)]++
+		}
+		if len(counts) != tt.slices {
+			t.Errorf("%d services are in %d slices, want %d", tt.services, len(counts), tt.slices)
+		}
+		for slice, n := range counts {
+			if n > 2*tt.services/tt.slices {
+				t.Errorf("%s has %d of %d services", slice, n, tt.services)
+			}
 		}
 	}
 }
