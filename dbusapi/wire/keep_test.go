@@ -22,6 +22,31 @@ func reply(t testing.TB, order binary.ByteOrder, body ...any) []byte {
 	}})
 }
 
+// change is a signal with that body, as godbus sends it.
+func change(t testing.TB, order binary.ByteOrder, body ...any) []byte {
+	t.Helper()
+	return framed(t, order, dbus.Message{Type: dbus.TypeSignal, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/x")), dbus.FieldInterface: dbus.MakeVariant("x.Y"), dbus.FieldMember: dbus.MakeVariant("Z"),
+	}})
+}
+
+// messages are those that something is taken out of: a message with these
+// properties, and maybe with more around them.
+var messages = []struct {
+	name string
+	make func(t testing.TB, order binary.ByteOrder, properties map[string]dbus.Variant) []byte
+}{
+	{"an answer", func(t testing.TB, order binary.ByteOrder, properties map[string]dbus.Variant) []byte {
+		return reply(t, order, properties)
+	}},
+	{"a signal", func(t testing.TB, order binary.ByteOrder, properties map[string]dbus.Variant) []byte {
+		return change(t, order, "an.interface", properties, []string{"One", "", "Three"})
+	}},
+	{"a signal without names", func(t testing.TB, order binary.ByteOrder, properties map[string]dbus.Variant) []byte {
+		return change(t, order, "", properties, []string{})
+	}},
+}
+
 // kept is what is left of a frame, and what godbus makes of it.
 func kept(t testing.TB, frame []byte, wanted map[string]bool) (left []byte, msg *dbus.Message) {
 	t.Helper()
@@ -34,11 +59,7 @@ func kept(t testing.TB, frame []byte, wanted map[string]bool) (left []byte, msg 
 	if !decodable(left, 0) {
 		t.Fatalf("what is left can't be decoded: %x\nof %x", left, frame)
 	}
-	msg, err := dbus.DecodeMessage(bytes.NewReader(left))
-	if err != nil {
-		t.Fatalf("godbus can't decode what is left: %v", err)
-	}
-	return left, msg
+	return left, read(t, left)
 }
 
 func TestKeep(t *testing.T) {
@@ -52,69 +73,71 @@ func TestKeep(t *testing.T) {
 		"InvocationID": dbus.MakeVariant([]byte{1, 2, 3}), "LogExtraFields": dbus.MakeVariant([][]byte{[]byte("A=1"), []byte("B")}),
 		"Commands": dbus.MakeVariant([]pair{{"/bin/x", 1}, {"", 2}}), "None": dbus.MakeVariant([]pair{}), "Float": dbus.MakeVariant(1.5), "Bool": dbus.MakeVariant(true),
 	}
-	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		frame := reply(t, order, properties)
-		// Each with each other, as what is before it moves it.
-		for one := range properties {
-			for two := range properties {
+	every := map[string]bool{}
+	for name := range properties {
+		every[name] = true
+	}
+	for _, m := range messages {
+		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+			frame := m.make(t, order, properties)
+			check := func(wanted map[string]bool) {
+				t.Helper()
 				want := maps.Clone(properties)
-				maps.DeleteFunc(want, func(name string, _ dbus.Variant) bool { return name != one && name != two })
-				_, msg := kept(t, frame, map[string]bool{one: true, two: true})
-				if got := msg.Body[0]; !reflect.DeepEqual(got, normal(t, order, want)) {
-					t.Errorf("%s and %s of them are %v, want %v", one, two, got, want)
+				maps.DeleteFunc(want, func(name string, _ dbus.Variant) bool { return !wanted[name] })
+				_, msg := kept(t, frame, wanted)
+				if want := read(t, m.make(t, order, want)); !reflect.DeepEqual(msg.Body, want.Body) {
+					t.Errorf("of %s there is %v left, want %v", m.name, msg.Body, want.Body)
 				}
 			}
-		}
-		if _, msg := kept(t, frame, map[string]bool{}); len(msg.Body[0].(map[string]dbus.Variant)) != 0 {
-			t.Errorf("none of them is %v", msg.Body)
-		}
-		every := map[string]bool{}
-		for name := range properties {
-			every[name] = true
-		}
-		if left, _ := kept(t, frame, every); !bytes.Equal(left, frame) {
-			t.Errorf("all of them are %x, want %x", left, frame)
+			// Each with each other, as what is before it moves it.
+			for one := range properties {
+				for two := range properties {
+					check(map[string]bool{one: true, two: true})
+				}
+			}
+			check(map[string]bool{})
+			if left, _ := kept(t, frame, every); !bytes.Equal(left, frame) {
+				t.Errorf("all of %s are %x, want %x", m.name, left, frame)
+			}
 		}
 	}
 }
 
-// normal is what godbus makes of properties that it gets.
-func normal(t *testing.T, order binary.ByteOrder, properties map[string]dbus.Variant) any {
-	msg, err := dbus.DecodeMessage(bytes.NewReader(reply(t, order, properties)))
+// read is a message as godbus reads it.
+func read(t testing.TB, frame []byte) *dbus.Message {
+	t.Helper()
+	msg, err := dbus.DecodeMessage(bytes.NewReader(frame))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("godbus can't decode %x: %v", frame, err)
 	}
-	return msg.Body[0]
+	return msg
 }
 
 func TestKeepLeavesAllElse(t *testing.T) {
 	t.Parallel()
 	nothing := map[string]bool{}
 	for _, body := range plainBodies() {
-		call := encoded(t, binary.LittleEndian, body...)
-		answer := reply(t, binary.LittleEndian, body...)
-		if left, _ := kept(t, call, nothing); !bytes.Equal(left, call) {
-			t.Errorf("of a call with %v there is %x left, want %x", body, left, call)
+		frames := [][]byte{encoded(t, binary.LittleEndian, body...), change(t, binary.LittleEndian, body...)}
+		if len(body) != 1 || dbus.SignatureOf(body...).String() != "a{sv}" {
+			frames = append(frames, reply(t, binary.LittleEndian, body...))
 		}
-		if len(body) == 1 && dbus.SignatureOf(body...).String() == "a{sv}" {
-			continue
-		}
-		if left, _ := kept(t, answer, nothing); !bytes.Equal(left, answer) {
-			t.Errorf("of an answer with %v there is %x left, want %x", body, left, answer)
+		for _, frame := range frames {
+			if left, _ := kept(t, frame, nothing); !bytes.Equal(left, frame) {
+				t.Errorf("of a message of type %d with %v there is %x left, want %x", frame[1], body, left, frame)
+			}
 		}
 	}
 	properties := map[string]dbus.Variant{"a": dbus.MakeVariant("b")}
-	for _, msg := range []dbus.Message{
-		{Type: dbus.TypeError, Body: []any{properties}, Headers: map[dbus.HeaderField]dbus.Variant{
+	for _, frame := range [][]byte{
+		framed(t, binary.LittleEndian, dbus.Message{Type: dbus.TypeError, Body: []any{properties}, Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldReplySerial: dbus.MakeVariant(uint32(1)), dbus.FieldErrorName: dbus.MakeVariant("x.Error"),
-		}},
-		{Type: dbus.TypeSignal, Body: []any{properties}, Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/x")), dbus.FieldInterface: dbus.MakeVariant("x.Y"), dbus.FieldMember: dbus.MakeVariant("Z"),
-		}},
+		}}),
+		reply(t, binary.LittleEndian, "an.interface", properties, []string{"One"}),
+		change(t, binary.LittleEndian, "an.interface", properties, []string{"One"}, "more"),
+		change(t, binary.LittleEndian, properties),
 	} {
-		frame := framed(t, binary.LittleEndian, msg)
 		if left, _ := kept(t, frame, nothing); !bytes.Equal(left, frame) {
-			t.Errorf("of a message of type %s there is %x left, want %x", msg.Type, left, frame)
+			t.Errorf("of a message of type %d there is %x left, want %x", frame[1], left, frame)
 		}
 	}
 }
@@ -139,33 +162,38 @@ func TestDialKeeping(t *testing.T) {
 	}
 }
 
-// FuzzKeep is a body of a{sv}, whatever is in it: what is left has the names that
-// are wanted, as they were, and no others.
+// FuzzKeep is a body with an a{sv}, whatever is in it: what is left has the names
+// that are wanted, as they were, and no others.
 func FuzzKeep(f *testing.F) {
 	for _, body := range plainBodies() {
 		for _, arg := range body {
-			f.Add(bodyOf(f, map[string]dbus.Variant{"a": dbus.MakeVariant(arg), "bb": dbus.MakeVariant(byte(1)), "ccc": dbus.MakeVariant(arg)}))
+			properties := map[string]dbus.Variant{"a": dbus.MakeVariant(arg), "bb": dbus.MakeVariant(byte(1)), "ccc": dbus.MakeVariant(arg)}
+			for i, m := range messages {
+				frame := m.make(f, binary.LittleEndian, properties)
+				f.Add(i > 0, frame[len(frame)-int(binary.LittleEndian.Uint32(frame[4:])):])
+			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		frame := reply(t, binary.LittleEndian, map[string]dbus.Variant{})
+	f.Fuzz(func(t *testing.T, signal bool, body []byte) {
+		frame, at := reply(t, binary.LittleEndian, map[string]dbus.Variant{}), 0
+		if signal {
+			frame, at = change(t, binary.LittleEndian, "", map[string]dbus.Variant{}, []string{}), 1
+		}
 		frame = append(frame[:len(frame)-int(binary.LittleEndian.Uint32(frame[4:]))], body...)
 		binary.LittleEndian.PutUint32(frame[4:], uint32(len(body)))
 		if !decodable(frame, 0) {
 			return
 		}
-		all, err := dbus.DecodeMessage(bytes.NewReader(frame))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, even := all.Body[0].(map[string]dbus.Variant), map[string]bool{}
-		for name := range want {
+		want, even := read(t, frame).Body, map[string]bool{}
+		for name := range want[at].(map[string]dbus.Variant) {
 			even[name] = len(name)%2 == 0
 		}
-		maps.DeleteFunc(want, func(name string, _ dbus.Variant) bool { return !even[name] })
-		// Text, since what is no number equals nothing.
-		if _, msg := kept(t, frame, even); dbus.MakeVariant(msg.Body[0]).String() != dbus.MakeVariant(want).String() {
-			t.Errorf("left is %v, want %v", msg.Body[0], want)
+		maps.DeleteFunc(want[at].(map[string]dbus.Variant), func(name string, _ dbus.Variant) bool { return !even[name] })
+		_, msg := kept(t, frame, even)
+		for i := range want { // as text, since what is no number equals nothing
+			if got, want := dbus.MakeVariant(msg.Body[i]).String(), dbus.MakeVariant(want[i]).String(); got != want {
+				t.Errorf("left is %v, want %v", got, want)
+			}
 		}
 	})
 }
